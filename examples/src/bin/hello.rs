@@ -1,0 +1,2 @@
+//! The smallest real server.
+fn main() {}
