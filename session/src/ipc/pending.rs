@@ -1,0 +1,103 @@
+//! Requests that wait for their answer.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use serde_json::Value;
+
+use super::message::Outcome;
+use crate::error::{Error, Result};
+
+/// The most requests in flight from one side to the other: each holds a thread of the asker.
+pub(crate) const MAX_PENDING: usize = 1024;
+
+/// Every request completes exactly once: by its reply, its timeout, or the peer's death.
+#[derive(Debug, Default)]
+pub(crate) struct Pending {
+    table: Mutex<Table>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    last_id: u64,
+    waiting: HashMap<u64, Sender<Outcome>>,
+    closed: bool,
+}
+
+/// One request that was sent; dropping it forgets the request.
+#[derive(Debug)]
+pub(crate) struct Ticket<'a> {
+    pub(crate) id: u64,
+    answer: Receiver<Outcome>,
+    pending: &'a Pending,
+}
+
+impl Pending {
+    pub(crate) fn register(&self) -> Result<Ticket<'_>> {
+        let mut table = self.lock();
+        if table.closed {
+            return Err(Error::PeerDied);
+        }
+        if table.waiting.len() >= MAX_PENDING {
+            return Err(Error::Busy);
+        }
+        table.last_id += 1;
+        let id = table.last_id;
+        let (sender, answer) = bounded(1);
+        table.waiting.insert(id, sender);
+        Ok(Ticket {
+            id,
+            answer,
+            pending: self,
+        })
+    }
+
+    /// Gives the answer to whoever waits for it. `false`: nobody does (any more), or it was
+    /// answered before.
+    pub(crate) fn complete(&self, id: u64, outcome: Outcome) -> bool {
+        let waiting = self.lock().waiting.remove(&id);
+        waiting.is_some_and(|sender| sender.try_send(outcome).is_ok())
+    }
+
+    /// The peer is gone: whoever waits learns it at once, and nobody can wait any more.
+    pub(crate) fn close(&self) {
+        let mut table = self.lock();
+        table.closed = true;
+        table.waiting.clear();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        // Nothing can panic while the lock is held, so the table is whole in any case.
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Ticket<'_> {
+    pub(crate) fn wait(self, name: &str, timeout: Duration) -> Result<Value> {
+        let outcome = match Instant::now().checked_add(timeout) {
+            Some(deadline) => self.answer.recv_deadline(deadline),
+            None => self
+                .answer
+                .recv()
+                .map_err(|_| RecvTimeoutError::Disconnected),
+        };
+        match outcome {
+            Ok(Outcome::Answer(args)) => serde_json::from_str(args.get()).map_err(Error::Json),
+            Ok(Outcome::Refused(reason)) => Err(Error::Refused { reason }),
+            Ok(Outcome::NoReply) => Err(Error::NoReply {
+                name: name.to_owned(),
+            }),
+            Ok(Outcome::Busy) => Err(Error::Busy),
+            Err(RecvTimeoutError::Timeout) => Err(Error::Timeout(timeout)),
+            Err(RecvTimeoutError::Disconnected) => Err(Error::PeerDied),
+        }
+    }
+}
+
+impl Drop for Ticket<'_> {
+    fn drop(&mut self) {
+        self.pending.lock().waiting.remove(&self.id);
+    }
+}

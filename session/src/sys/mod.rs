@@ -1,0 +1,26 @@
+//! The one place for raw calls to the operating system.
+//!
+//! Everything here is a thin, safe function. What std or nix offers safely is used through them;
+//! the few calls that neither has (`wait4`, `getauxval`, a socket's peer, a signal handler) are
+//! the only `unsafe` blocks of the library.
+
+mod fd;
+mod image;
+mod process;
+mod signal;
+mod terminal;
+
+pub(crate) use fd::{
+    Interest, Poll, Waker, is_socket, peer_credentials, poll, read, replace_fd, set_nonblocking,
+    take_stdin, write_nonblocking,
+};
+pub(crate) use image::{Image, executable_identity, executable_name};
+pub(crate) use process::{
+    Died, Usage, die_with_parent, kill_group, observe_death, own_group, parent_id, reap,
+    set_process_name, terminate_group, user_id,
+};
+pub(crate) use signal::{
+    block_in_this_thread, clear_mask, hangup_is_ignored, keep_hangup_ignored, on_signals,
+    raise_default, reset_child_signal, signal_name,
+};
+pub(crate) use terminal::in_foreground;

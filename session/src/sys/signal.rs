@@ -1,0 +1,91 @@
+//! Signals: masks, dispositions, the worker's own handler, and names.
+
+#![allow(unsafe_code)]
+
+use std::io;
+use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
+
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+
+use super::fd::Waker;
+
+/// Lets every signal through: a launcher may have left some blocked.
+pub(crate) fn clear_mask() {
+    let _ = SigSet::empty().thread_set_mask();
+}
+
+/// Blocks the signals in the calling thread alone.
+pub(crate) fn block_in_this_thread(signals: &[Signal]) {
+    let _ = signals.iter().copied().collect::<SigSet>().thread_block();
+}
+
+/// A launcher that ignored SIGCHLD would make every exit status vanish.
+pub(crate) fn reset_child_signal() {
+    let _ = set(Signal::SIGCHLD, SigHandler::SigDfl);
+}
+
+/// Is SIGHUP ignored, as `nohup` leaves it?
+pub(crate) fn hangup_is_ignored() -> bool {
+    let mut current = std::mem::MaybeUninit::<libc::sigaction>::uninit();
+    // SAFETY: a null new action only asks; the call fills in `current` when it succeeds.
+    let asked = unsafe { libc::sigaction(libc::SIGHUP, std::ptr::null(), current.as_mut_ptr()) };
+    // SAFETY: the call succeeded, so `current` is filled in.
+    asked == 0 && unsafe { current.assume_init() }.sa_sigaction == libc::SIG_IGN
+}
+
+/// Runs `install`, which may put a handler on SIGHUP, and leaves SIGHUP ignored. It is blocked
+/// meanwhile, in every thread that `install` starts too, so that none can slip through.
+pub(crate) fn keep_hangup_ignored<T>(install: impl FnOnce() -> T) -> T {
+    block_in_this_thread(&[Signal::SIGHUP]);
+    let outcome = install();
+    let _ = set(Signal::SIGHUP, SigHandler::SigIgn);
+    clear_mask();
+    outcome
+}
+
+/// Where the handler writes its byte; -1 before it is installed.
+static WAKE: AtomicI32 = AtomicI32::new(-1);
+/// The last signal that came.
+static CAME: AtomicU32 = AtomicU32::new(0);
+
+/// Installs a handler that remembers the signal and wakes `waker`, which lives as long as the
+/// process. A handler that the user installs later replaces it.
+pub(crate) fn on_signals(
+    signals: &[Signal],
+    waker: &'static Waker,
+) -> io::Result<impl Fn() -> Option<Signal> + use<>> {
+    WAKE.store(waker.writer(), Ordering::SeqCst);
+    for signal in signals {
+        set(*signal, SigHandler::Handler(remember))?;
+    }
+    Ok(|| Signal::try_from(CAME.swap(0, Ordering::SeqCst).cast_signed()).ok())
+}
+
+extern "C" fn remember(signal: libc::c_int) {
+    CAME.store(signal.cast_unsigned(), Ordering::SeqCst);
+    let saved = nix::errno::Errno::last_raw();
+    // SAFETY: `write` is async-signal-safe, and the byte outlives the call.
+    unsafe { libc::write(WAKE.load(Ordering::SeqCst), c"!".as_ptr().cast(), 1) };
+    nix::errno::Errno::set_raw(saved);
+}
+
+/// Ends this process by the signal itself, so that its parent reads the truth from the status.
+pub(crate) fn raise_default(signal: Signal) {
+    let _ = set(signal, SigHandler::SigDfl);
+    clear_mask();
+    let _ = nix::sys::signal::raise(signal);
+}
+
+fn set(signal: Signal, handler: SigHandler) -> io::Result<()> {
+    let action = SigAction::new(handler, SaFlags::SA_RESTART, SigSet::empty());
+    // SAFETY: the only handler function given is `remember`, which does nothing but atomic
+    // stores and one `write`.
+    unsafe { sigaction(signal, &action) }?;
+    Ok(())
+}
+
+/// `SIGSEGV` for 11; the bare number where the system has no name for it.
+pub(crate) fn signal_name(number: i32) -> String {
+    Signal::try_from(number)
+        .map_or_else(|_| format!("signal {number}"), |signal| signal.to_string())
+}
