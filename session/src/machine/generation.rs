@@ -1,0 +1,460 @@
+//! The life of one worker, from spawn to death.
+
+use std::time::Duration;
+
+use super::{
+    Action, CHANNEL_LOST, CauseKind, Exit, FIRST_PROBE, Generation, HANDSHAKE_TIMEOUT, How, Jitter,
+    Leaving, Notice, PROBE_OVERDUE, Policy, Polling, REAP, Readiness, SETTLE,
+    SLOWEST_QUICK_PROBE, TERMINATE, Time, Verdict,
+};
+
+/// Where a worker is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Phase {
+    /// Asked for; the driver has not said yet what came of it.
+    Spawning,
+    /// It runs, and has not said hello.
+    Handshaking { deadline: Time },
+    /// It has said hello, and is not ready.
+    Starting,
+    Ready { since: Time },
+    /// It has to go: asked to, or crashing by its own word.
+    Draining { deadline: Time },
+    /// SIGTERM was sent.
+    Terminating { deadline: Time },
+    /// SIGKILL was sent.
+    Killing { deadline: Time },
+    /// SIGKILL did not end it.
+    Unkillable,
+    /// It is dead and reaped; its last words may be on their way.
+    Dead { exit: Exit, jitter: Jitter, deadline: Time },
+}
+
+/// One worker.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Worker {
+    pub(crate) generation: Generation,
+    pub(crate) phase: Phase,
+    /// Why it has to go; `None` while it may stay.
+    pub(crate) leaving: Option<Leaving>,
+    /// When it became ready, kept after it is not any more.
+    pub(crate) ready_since: Option<Time>,
+    startup_deadline: Option<Time>,
+    channel: Channel,
+    probes: Probes,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Channel {
+    Open,
+    /// Closed while the process lived; by the deadline it should be dead too.
+    Closed { deadline: Time },
+}
+
+/// The probing of one worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Probes {
+    polling: Option<Polling>,
+    /// The next quick probe's distance, until the worker is ready.
+    quick: Duration,
+    next: Option<Time>,
+    in_flight: Option<InFlight>,
+    failures: u32,
+    told_obstacle: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct InFlight {
+    started: Time,
+    overdue: Time,
+}
+
+impl Worker {
+    pub(crate) fn new(generation: Generation, policy: &Policy) -> Worker {
+        Worker {
+            generation,
+            phase: Phase::Spawning,
+            leaving: None,
+            ready_since: None,
+            startup_deadline: None,
+            channel: Channel::Open,
+            probes: Probes {
+                polling: policy.polling,
+                quick: FIRST_PROBE,
+                next: None,
+                in_flight: None,
+                failures: 0,
+                told_obstacle: false,
+            },
+        }
+    }
+
+    pub(crate) fn spawned(&mut self, now: Time, policy: &Policy, out: &mut Vec<Action>) {
+        match self.phase {
+            Phase::Spawning => {
+                self.phase = Phase::Handshaking { deadline: now + HANDSHAKE_TIMEOUT };
+                self.startup_deadline = Some(now + policy.startup_timeout);
+                out.push(Action::Tell(Notice::Spawned { generation: self.generation }));
+            }
+            Phase::Handshaking { .. }
+            | Phase::Starting
+            | Phase::Ready { .. }
+            | Phase::Draining { .. }
+            | Phase::Terminating { .. }
+            | Phase::Killing { .. }
+            | Phase::Unkillable
+            | Phase::Dead { .. } => {}
+        }
+    }
+
+    pub(crate) fn hello(&mut self, now: Time, policy: &Policy, out: &mut Vec<Action>) {
+        match self.phase {
+            Phase::Handshaking { .. } => match policy.readiness {
+                Readiness::Hello => self.become_ready(now, out),
+                Readiness::Probe => {
+                    self.phase = Phase::Starting;
+                    self.probes.next = self.probes.polling.map(|_| now + self.probes.quick);
+                }
+                Readiness::Call => self.phase = Phase::Starting,
+            },
+            // A second hello, or one that crossed our decision.
+            Phase::Spawning
+            | Phase::Starting
+            | Phase::Ready { .. }
+            | Phase::Draining { .. }
+            | Phase::Terminating { .. }
+            | Phase::Killing { .. }
+            | Phase::Unkillable
+            | Phase::Dead { .. } => {}
+        }
+    }
+
+    pub(crate) fn handshake_failed(&mut self, now: Time, out: &mut Vec<Action>) {
+        match self.phase {
+            Phase::Handshaking { .. } => self.give_up_on_handshake(now, out),
+            Phase::Spawning
+            | Phase::Starting
+            | Phase::Ready { .. }
+            | Phase::Draining { .. }
+            | Phase::Terminating { .. }
+            | Phase::Killing { .. }
+            | Phase::Unkillable
+            | Phase::Dead { .. } => {}
+        }
+    }
+
+    pub(crate) fn says_ready(&mut self, now: Time, policy: &Policy, out: &mut Vec<Action>) {
+        match (self.phase, policy.readiness) {
+            (Phase::Starting, Readiness::Call) => self.become_ready(now, out),
+            // Its word counts only where the configuration says so.
+            (Phase::Starting, Readiness::Probe | Readiness::Hello)
+            | (
+                Phase::Spawning
+                | Phase::Handshaking { .. }
+                | Phase::Ready { .. }
+                | Phase::Draining { .. }
+                | Phase::Terminating { .. }
+                | Phase::Killing { .. }
+                | Phase::Unkillable
+                | Phase::Dead { .. },
+                Readiness::Probe | Readiness::Call | Readiness::Hello,
+            ) => {}
+        }
+    }
+
+    fn become_ready(&mut self, now: Time, out: &mut Vec<Action>) {
+        self.phase = Phase::Ready { since: now };
+        self.ready_since = Some(now);
+        self.startup_deadline = None;
+        self.probes.next = self.probes.polling.map(|polling| now + polling.interval);
+        out.push(Action::Tell(Notice::Ready { generation: self.generation }));
+    }
+
+    /// The worker runs its exit handlers by itself; the ladder's first rung is already climbed.
+    pub(crate) fn crashing(&mut self, now: Time, policy: &Policy) {
+        match self.phase {
+            Phase::Handshaking { .. } | Phase::Starting | Phase::Ready { .. } => {
+                self.leaving = Some(Leaving::Crashing);
+                self.phase = Phase::Draining { deadline: now + policy.grace };
+            }
+            // It was leaving anyway, and stays as planned as it was.
+            Phase::Spawning
+            | Phase::Draining { .. }
+            | Phase::Terminating { .. }
+            | Phase::Killing { .. }
+            | Phase::Unkillable
+            | Phase::Dead { .. } => {}
+        }
+    }
+
+    /// `true`: exit and end of channel are both in.
+    pub(crate) fn channel_closed(&mut self, now: Time) -> bool {
+        match self.channel {
+            Channel::Open => self.channel = Channel::Closed { deadline: now + CHANNEL_LOST },
+            Channel::Closed { .. } => {}
+        }
+        matches!(self.phase, Phase::Dead { .. })
+    }
+
+    /// `true`: exit and end of channel are both in.
+    pub(crate) fn exited(&mut self, now: Time, exit: Exit, jitter: Jitter, out: &mut Vec<Action>) -> bool {
+        match self.phase {
+            Phase::Spawning
+            | Phase::Handshaking { .. }
+            | Phase::Starting
+            | Phase::Ready { .. }
+            | Phase::Draining { .. }
+            | Phase::Terminating { .. }
+            | Phase::Killing { .. }
+            | Phase::Unkillable => {
+                self.phase = Phase::Dead { exit, jitter, deadline: now + SETTLE };
+                out.push(Action::Tell(Notice::Exited { generation: self.generation, exit }));
+                matches!(self.channel, Channel::Closed { .. })
+            }
+            Phase::Dead { .. } => false,
+        }
+    }
+
+    pub(crate) fn probed(&mut self, now: Time, verdict: Verdict, policy: &Policy, out: &mut Vec<Action>) {
+        let Some(flight) = self.probes.in_flight.take() else { return };
+        match self.phase {
+            Phase::Starting => self.probed_while_starting(now, verdict, out),
+            Phase::Ready { .. } => self.probed_while_ready(now, flight.started, verdict, policy, out),
+            Phase::Spawning
+            | Phase::Handshaking { .. }
+            | Phase::Draining { .. }
+            | Phase::Terminating { .. }
+            | Phase::Killing { .. }
+            | Phase::Unkillable
+            | Phase::Dead { .. } => {}
+        }
+    }
+
+    fn probed_while_starting(&mut self, now: Time, verdict: Verdict, out: &mut Vec<Action>) {
+        match verdict {
+            Verdict::Healthy => self.become_ready(now, out),
+            Verdict::Unhealthy | Verdict::CannotProbe => {
+                self.probes.quick = (self.probes.quick * 2).min(SLOWEST_QUICK_PROBE);
+                self.probes.next = Some(now + self.probes.quick);
+            }
+        }
+    }
+
+    fn probed_while_ready(
+        &mut self,
+        now: Time,
+        started: Time,
+        verdict: Verdict,
+        policy: &Policy,
+        out: &mut Vec<Action>,
+    ) {
+        let generation = self.generation;
+        self.probes.next =
+            self.probes.polling.map(|polling| (started + polling.interval).max(now));
+        match verdict {
+            Verdict::Healthy => {
+                if std::mem::take(&mut self.probes.failures) > 0 {
+                    out.push(Action::Tell(Notice::Recovered { generation }));
+                }
+                self.probes.told_obstacle = false;
+            }
+            Verdict::CannotProbe => {
+                if !std::mem::replace(&mut self.probes.told_obstacle, true) {
+                    out.push(Action::Tell(Notice::CannotProbe { generation }));
+                }
+            }
+            Verdict::Unhealthy => {
+                self.probes.failures += 1;
+                let (failures, tolerance) = (self.probes.failures, policy.tolerance);
+                if failures <= tolerance {
+                    out.push(Action::Tell(Notice::Tolerated { generation, failures, tolerance }));
+                } else {
+                    out.push(Action::Tell(Notice::Unhealthy { generation, failures }));
+                    self.leave(now, Leaving::Unhealthy, How::Clean, policy, out);
+                }
+            }
+        }
+    }
+
+    /// Starts the stop ladder, or climbs it. Nothing here climbs down, and the first reason
+    /// stays, save that a stop or restart of the operator's makes no crash of a crash.
+    pub(crate) fn leave(
+        &mut self,
+        now: Time,
+        why: Leaving,
+        how: How,
+        policy: &Policy,
+        out: &mut Vec<Action>,
+    ) {
+        let first = self.leaving.is_none();
+        match (self.phase, how) {
+            (
+                Phase::Spawning
+                | Phase::Handshaking { .. }
+                | Phase::Starting
+                | Phase::Ready { .. },
+                How::Clean,
+            ) => {
+                self.leaving = Some(why);
+                self.phase = Phase::Draining { deadline: now + policy.grace };
+                out.push(Action::AskToExit { generation: self.generation, why });
+            }
+            (
+                Phase::Spawning
+                | Phase::Handshaking { .. }
+                | Phase::Starting
+                | Phase::Ready { .. }
+                | Phase::Draining { .. }
+                | Phase::Terminating { .. },
+                How::Force,
+            ) => {
+                if first {
+                    self.leaving = Some(why);
+                }
+                self.kill(now, out);
+            }
+            (Phase::Draining { .. } | Phase::Terminating { .. }, How::Clean)
+            | (
+                Phase::Killing { .. } | Phase::Unkillable | Phase::Dead { .. },
+                How::Clean | How::Force,
+            ) => {}
+        }
+    }
+
+    fn kill(&mut self, now: Time, out: &mut Vec<Action>) {
+        self.phase = Phase::Killing { deadline: now + REAP };
+        out.push(Action::Kill { generation: self.generation });
+    }
+
+    fn terminate(&mut self, deadline: Time, out: &mut Vec<Action>) {
+        self.phase = Phase::Terminating { deadline };
+        out.push(Action::Terminate { generation: self.generation });
+    }
+
+    /// It cannot be asked to exit: it does not listen yet.
+    fn give_up_on_handshake(&mut self, now: Time, out: &mut Vec<Action>) {
+        out.push(Action::Tell(Notice::NoHandshake { generation: self.generation }));
+        self.leaving = Some(Leaving::NoHandshake);
+        self.kill(now, out);
+    }
+
+    /// `true`: it is dead, and its last words had their time.
+    pub(crate) fn handle_timeout(&mut self, now: Time, policy: &Policy, out: &mut Vec<Action>) -> bool {
+        let generation = self.generation;
+        match self.phase {
+            Phase::Dead { deadline, .. } => return deadline <= now,
+            Phase::Handshaking { deadline } if deadline <= now => {
+                self.give_up_on_handshake(now, out);
+            }
+            Phase::Draining { deadline } if deadline <= now => {
+                out.push(Action::Tell(Notice::Terminating { generation }));
+                self.terminate(now + TERMINATE, out);
+            }
+            Phase::Terminating { deadline } if deadline <= now => {
+                out.push(Action::Tell(Notice::Killing { generation }));
+                self.kill(now, out);
+            }
+            Phase::Killing { deadline } if deadline <= now => {
+                out.push(Action::Tell(Notice::Unkillable { generation }));
+                self.phase = Phase::Unkillable;
+            }
+            Phase::Handshaking { .. } | Phase::Starting | Phase::Ready { .. } => {
+                self.handle_timeout_alive(now, policy, out);
+            }
+            Phase::Spawning
+            | Phase::Draining { .. }
+            | Phase::Terminating { .. }
+            | Phase::Killing { .. }
+            | Phase::Unkillable => {}
+        }
+        false
+    }
+
+    fn handle_timeout_alive(&mut self, now: Time, policy: &Policy, out: &mut Vec<Action>) {
+        let generation = self.generation;
+        if let Channel::Closed { deadline } = self.channel
+            && deadline <= now
+        {
+            out.push(Action::Tell(Notice::ChannelLost { generation }));
+            self.leaving = Some(Leaving::ChannelLost);
+            // No message reaches it any more, so the grace period begins with the signal.
+            self.terminate(now + policy.grace, out);
+            return;
+        }
+        if self.startup_deadline.is_some_and(|deadline| deadline <= now) {
+            let after = policy.startup_timeout;
+            out.push(Action::Tell(Notice::NotReadyInTime { generation, after }));
+            self.startup_deadline = None;
+            self.leave(now, Leaving::NotReady, How::Clean, policy, out);
+            return;
+        }
+        self.handle_probe_timeout(now, out);
+    }
+
+    fn handle_probe_timeout(&mut self, now: Time, out: &mut Vec<Action>) {
+        let generation = self.generation;
+        let Some(polling) = self.probes.polling else { return };
+        if self.probes.in_flight.is_some_and(|flight| flight.overdue <= now) {
+            self.probes.in_flight = None;
+            self.probes.next = Some(now + polling.interval);
+            out.push(Action::Tell(Notice::ProbeLost { generation }));
+        }
+        if self.probes.in_flight.is_none() && self.probes.next.is_some_and(|at| at <= now) {
+            let timeout = polling.timeout;
+            self.probes.next = None;
+            self.probes.in_flight =
+                Some(InFlight { started: now, overdue: now + timeout + PROBE_OVERDUE });
+            out.push(Action::Probe { generation, timeout });
+        }
+    }
+
+    /// A new polling interval for the rest of this worker's life.
+    pub(crate) fn set_polling(&mut self, now: Time, polling: Polling) {
+        if self.probes.polling.is_none() {
+            return;
+        }
+        self.probes.polling = Some(polling);
+        if matches!(self.phase, Phase::Ready { .. }) && self.probes.next.is_some() {
+            self.probes.next = Some(now + polling.interval);
+        }
+    }
+
+    pub(crate) fn next_deadline(&self) -> Option<Time> {
+        match self.phase {
+            Phase::Spawning | Phase::Unkillable => None,
+            Phase::Draining { deadline }
+            | Phase::Terminating { deadline }
+            | Phase::Killing { deadline }
+            | Phase::Dead { deadline, .. } => Some(deadline),
+            Phase::Handshaking { deadline } => earliest([Some(deadline), self.deadline_alive()]),
+            Phase::Starting | Phase::Ready { .. } => self.deadline_alive(),
+        }
+    }
+
+    fn deadline_alive(&self) -> Option<Time> {
+        let lost = match self.channel {
+            Channel::Open => None,
+            Channel::Closed { deadline } => Some(deadline),
+        };
+        let overdue = self.probes.in_flight.map(|flight| flight.overdue);
+        let probe = self.probes.next.filter(|_| overdue.is_none());
+        earliest([lost, self.startup_deadline, overdue, probe])
+    }
+
+    /// The kind of crash that its end is; `None` if it was asked for.
+    pub(crate) fn crash(&self) -> Option<CauseKind> {
+        match self.leaving {
+            Some(Leaving::Stop | Leaving::Restart) => None,
+            None => Some(CauseKind::Exit),
+            Some(Leaving::Unhealthy) => Some(CauseKind::FailedProbe),
+            Some(Leaving::NotReady) => Some(CauseKind::FailedStart),
+            Some(Leaving::NoHandshake) => Some(CauseKind::NoHandshake),
+            Some(Leaving::Crashing) => Some(CauseKind::Told),
+            Some(Leaving::ChannelLost) => Some(CauseKind::ChannelLost),
+        }
+    }
+}
+
+pub(crate) fn earliest<const N: usize>(deadlines: [Option<Time>; N]) -> Option<Time> {
+    deadlines.into_iter().flatten().min()
+}
