@@ -14,6 +14,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Interest {
     Read,
+    Write,
     ReadWrite,
 }
 
@@ -28,6 +29,7 @@ impl Poll {
     pub(crate) fn new(fd: BorrowedFd<'_>, interest: Interest) -> Poll {
         let events = match interest {
             Interest::Read => libc::POLLIN,
+            Interest::Write => libc::POLLOUT,
             Interest::ReadWrite => libc::POLLIN | libc::POLLOUT,
         };
         Poll {
