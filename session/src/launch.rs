@@ -47,8 +47,10 @@ pub const MAX_STACK: usize = 1024 * 1024 * 1024;
 #[must_use = "a session does nothing until it is launched"]
 pub struct Session<T> {
     plan: WorkerPlan<T>,
-    setup: Option<Box<dyn FnOnce(&mut Monitor) -> Result<()>>>,
+    setup: Option<Setup>,
 }
+
+type Setup = Box<dyn FnOnce(&mut Monitor) -> Result<()>>;
 
 /// Which panics end the worker.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

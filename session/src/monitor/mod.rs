@@ -23,6 +23,7 @@ impl MonitorHandle {
     }
 }
 
+#[allow(clippy::type_complexity)]
 /// What the program asked for when it launched its session.
 pub(crate) struct MonitorPlan {
     pub(crate) setup: Option<Box<dyn FnOnce(&mut Monitor) -> Result<()>>>,

@@ -201,6 +201,7 @@ pub(crate) fn peer_credentials(fd: BorrowedFd<'_>) -> io::Result<(Option<u32>, u
             uid: 0,
             gid: 0,
         };
+        #[allow(clippy::cast_possible_truncation)] // A dozen bytes.
         let mut length = size_of::<libc::ucred>() as libc::socklen_t;
         // SAFETY: both pointers are to live values, and `length` is the size of the first.
         let outcome = unsafe {

@@ -54,7 +54,9 @@ impl ExitHandlers {
 
     /// Starts them all, together. A second call starts nothing.
     pub(super) fn start(&self, reason: &ExitReason, observer: &Arc<dyn Observer>) {
-        let handlers = self.lock().take().unwrap_or_default();
+        let Some(handlers) = self.lock().take() else {
+            return;
+        };
         self.running.store(handlers.len(), Ordering::SeqCst);
         for (at, handler) in handlers.into_iter().enumerate() {
             let duty = Duty {
