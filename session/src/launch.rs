@@ -155,10 +155,10 @@ impl<T: Termination + 'static> Session<T> {
     ///   start, met.
     pub fn try_launch(self) -> Result<ExitCode> {
         static LAUNCHED: AtomicBool = AtomicBool::new(false);
+        check_stack(self.plan.stack)?;
         if LAUNCHED.swap(true, Ordering::SeqCst) {
             return Err(Error::AlreadyLaunched);
         }
-        check_stack(self.plan.stack)?;
         sys::clear_mask();
         match role::find()? {
             Role::Worker { monitor } => worker::run(self.plan, monitor),

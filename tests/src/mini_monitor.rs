@@ -25,6 +25,7 @@ pub struct Script {
     marker: Option<String>,
     env: Vec<(&'static str, &'static str)>,
     socket: bool,
+    through: Vec<&'static str>,
 }
 
 /// The monitor of one worker.
@@ -48,6 +49,7 @@ impl Script {
             welcome: Some(welcome(20_000).to_string()),
             env: Vec::new(),
             socket: true,
+            through: Vec::new(),
         }
     }
 
@@ -69,6 +71,13 @@ impl Script {
     #[must_use]
     pub fn env(mut self, name: &'static str, value: &'static str) -> Script {
         self.env.push((name, value));
+        self
+    }
+
+    /// Run by another program, which then executes the worker in its own place.
+    #[must_use]
+    pub fn through(mut self, program: &[&'static str]) -> Script {
+        self.through = program.to_vec();
         self
     }
 
@@ -103,9 +112,11 @@ impl Script {
             true => Stdio::from(OwnedFd::from(theirs)),
             false => Stdio::null(),
         };
-        let mut command = Command::new(&self.program);
+        let program = self.program.to_str().unwrap();
+        let words = [self.through.as_slice(), &[program, &self.mode]].concat();
+        let mut command = Command::new(words[0]);
         command
-            .arg(&self.mode)
+            .args(&words[1..])
             .arg(room.join("word"))
             .env_remove("SESSION_WORKER")
             .env_remove("SESSION_DISABLE")
@@ -140,7 +151,7 @@ impl MiniMonitor {
     }
 
     /// The next line, as its verb and what is in it.
-    pub fn next(&mut self) -> (String, Value) {
+    pub fn next_line(&mut self) -> (String, Value) {
         let mut line = String::new();
         let channel = self.channel.as_mut().unwrap();
         let count = channel.read_line(&mut line);
@@ -158,7 +169,7 @@ impl MiniMonitor {
     /// The next line, which is to have this verb.
     #[track_caller]
     pub fn expect(&mut self, verb: &str) -> Value {
-        let (found, content) = self.next();
+        let (found, content) = self.next_line();
         assert_eq!(found, verb, "{content}; {}", self.stderr());
         content
     }
@@ -300,6 +311,16 @@ pub fn welcome(grace_ms: u64) -> Value {
         "kill_with_monitor": false,
         "app": { "name": "probe" },
     } })
+}
+
+/// The names of a process's threads, of which Linux keeps 15 bytes.
+#[must_use]
+pub fn threads(pid: u32) -> Vec<String> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    tasks
+        .filter_map(|task| fs::read_to_string(task.ok()?.path().join("comm")).ok())
+        .map(|name| name.trim().to_owned())
+        .collect()
 }
 
 /// Is there such a process, other than as a zombie?

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use session_tests::mini_monitor::{MiniMonitor, PATIENCE, Script, lives, marker, welcome};
+use session_tests::mini_monitor::{MiniMonitor, PATIENCE, Script, lives, marker, threads, welcome};
 
 const SIGABRT: i32 = 6;
 const SIGKILL: i32 = 9;
@@ -322,6 +322,17 @@ fn sigterm_runs_handlers_and_stays_in_the_status() {
     assert_eq!(worker.word(), "SIGTERM was sent to this process\n");
 }
 
+#[test]
+#[cfg(target_os = "linux")]
+fn signals_that_a_launcher_blocked_or_ignored_work() {
+    let env = ["env", "--ignore-signal=TERM", "--block-signal=TERM"];
+    let mut worker = script("serve").through(&env).greet();
+    worker.expect_log("set up");
+    worker.signal("TERM");
+    worker.expect_log("handler: SIGTERM was sent to this process");
+    assert_eq!(worker.wait().signal(), Some(SIGTERM));
+}
+
 // The monitor is gone
 
 #[test]
@@ -349,6 +360,23 @@ fn without_its_monitor_nothing_hangs_and_nothing_is_left() {
         thread::sleep(Duration::from_millis(2));
     }
     assert_eq!(worker.word(), "the monitor is gone\n");
+}
+
+#[test]
+fn without_its_monitor_a_watchdog_sees_to_the_deadline() {
+    let mut worker = script("hang").greet();
+    worker.expect_log("set up");
+    let watched = |worker: &MiniMonitor| {
+        let names = threads(worker.pid());
+        names.iter().any(|name| name == "session-watchdo")
+    };
+    assert!(!watched(&worker));
+    worker.close();
+    let deadline = Instant::now() + PATIENCE;
+    while !watched(&worker) {
+        assert!(Instant::now() < deadline);
+        thread::sleep(Duration::from_millis(2));
+    }
 }
 
 #[test]
@@ -438,6 +466,13 @@ fn of_many_panics_one_is_reported_and_handlers_run_once() {
     assert_eq!(with("{\"crash\":{\"backtrace\""), 1, "{lines:#?}");
     assert_eq!(with("handler: panic"), 1, "{lines:#?}");
     assert_eq!(worker.word().lines().count(), 1);
+}
+
+#[test]
+fn a_panic_decides_even_if_main_returns_before_its_report_is_complete() {
+    let mut worker = script("panic-as-main-returns").greet();
+    is_reported(&mut worker, "bad request", "visitor");
+    ended_by_panic(worker.wait());
 }
 
 #[test]

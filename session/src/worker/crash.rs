@@ -53,12 +53,16 @@ fn main_returned(shared: &Shared, code: ExitCode, error: Option<String>) {
     let error = error.map(|text| bounded(&text, MAX_CRASH).into_owned());
     if let Some(text) = error.clone()
         && shared.endings.first().is_none()
+        && !shared.endings.has_panic()
     {
         // `report` has put it on standard error too; the monitor keeps the tail of that.
         let _ = shared.say(&ToMonitor::Crash(Crash::MainError { text }));
     }
     shared.endings.main_is_over(code);
-    shared.end(Ending::Returned { error });
+    // A panic came first, and its report is on the way: that is how this worker ends.
+    if !shared.endings.has_panic() {
+        shared.end(Ending::Returned { error });
+    }
 }
 
 fn main_panicked(shared: &Shared, payload: &(dyn Any + Send)) {

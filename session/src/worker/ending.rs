@@ -84,6 +84,11 @@ impl Endings {
         self.first().is_none() && !self.panicking.swap(true, Ordering::SeqCst)
     }
 
+    /// Is there a panic that will begin the ending, or has begun it?
+    pub(super) fn has_panic(&self) -> bool {
+        self.panicking.load(Ordering::SeqCst)
+    }
+
     /// The user's main is over, in whatever way.
     pub(super) fn main_is_over(&self, code: ExitCode) {
         // A main that panicked, and whose panic was told, is over for the second time.
@@ -178,11 +183,14 @@ mod tests {
     #[test]
     fn one_panic_is_reported_and_only_if_nothing_ends_yet() {
         let one = endings();
+        assert!(!one.has_panic());
         assert!(one.claim_panic());
         assert!(!one.claim_panic());
+        assert!(one.has_panic());
         let other = endings();
         other.begin(Ending::MonitorGone);
         assert!(!other.claim_panic());
+        assert!(!other.has_panic());
     }
 
     #[test]

@@ -359,7 +359,9 @@ impl Worker {
     ) -> Result<ListenerId> {
         check_user_name(name)?;
         // First, so that a listener that can be found also has a thread to run on.
-        self.shared.dispatcher()?;
+        if !self.is_disabled() {
+            self.shared.dispatcher()?;
+        }
         self.shared.listeners.add(name, listener)
     }
 

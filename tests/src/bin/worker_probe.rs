@@ -1,6 +1,7 @@
 //! A worker that does what its first argument says, for `worker_side.rs`.
 
 use std::process::{Command, ExitCode};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 use std::{env, fs, hint, panic, thread};
@@ -8,6 +9,9 @@ use std::{env, fs, hint, panic, thread};
 use serde_json::{Value, json};
 use session::__private::Told;
 use session::{Error, PanicPolicy, Session, Worker};
+
+/// The panic hook that was there before ours runs.
+static HOOKED: AtomicBool = AtomicBool::new(false);
 
 type Outcome = Result<ExitCode, String>;
 
@@ -21,6 +25,13 @@ fn main() -> ExitCode {
         "tiny-stack" => 1,
         _ => session::DEFAULT_STACK,
     };
+    if mode == "panic-as-main-returns" {
+        panic::set_hook(Box::new(|_| {
+            HOOKED.store(true, Ordering::SeqCst);
+            // Long enough for main to return before this panic's report is complete.
+            thread::sleep(Duration::from_millis(200));
+        }));
+    }
     Session::new(move |worker| run(&mode, &worker))
         .describe(|outcome| Told(outcome).error_text())
         .panic(policy)
@@ -62,6 +73,13 @@ fn run(mode: &str, worker: &Worker) -> Outcome {
         "panic-in-a-spared-thread" => {
             let is_spared = panic_in_a_thread().join().is_err();
             worker.log(&format!("spared: {is_spared}")).unwrap();
+            return Ok(ExitCode::SUCCESS);
+        }
+        "panic-as-main-returns" => {
+            panic_in_a_thread();
+            while !HOOKED.load(Ordering::SeqCst) {
+                thread::yield_now();
+            }
             return Ok(ExitCode::SUCCESS);
         }
         "many-panics" => many_panics(worker),
@@ -165,6 +183,7 @@ fn hang_at_the_end(mode: &str, worker: &Worker) {
         .unwrap();
     watch_the_end(worker);
     if mode == "hang-with-a-grandchild" {
+        #[allow(clippy::zombie_processes)] // Who ends it is what the test is about.
         let child = Command::new("sleep").arg("1000").spawn().unwrap();
         worker.log(&child.id().to_string()).unwrap();
     }
@@ -207,7 +226,9 @@ fn ask(worker: &Worker) {
     let second = Duration::from_secs(1);
     let (done, is_done) = mpsc::channel();
     // The process is gone once its handlers have ended.
-    worker.on_exit(move |_| drop(is_done.recv().ok())).unwrap();
+    worker
+        .on_exit(move |_| assert!(is_done.recv().is_ok()))
+        .unwrap();
     let answer = worker.request("echo", &json!({ "a": 1 }), 20 * second);
     worker.log(&format!("first: {answer:?}")).unwrap();
     let error = worker.request("late", &(), Duration::from_millis(50));
