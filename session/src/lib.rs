@@ -3,11 +3,21 @@
 
 mod error;
 mod ipc;
+mod launch;
+mod monitor;
 mod report;
 mod sys;
 mod text;
+mod worker;
 
 pub use crossbeam_channel;
 pub use error::{Error, Result};
 pub use ipc::listeners::{ListenerId, Message};
+#[doc(hidden)]
+pub use launch::__private;
+pub use launch::{
+    DEFAULT_STACK, MAX_STACK, MIN_STACK, Outcome, PanicPolicy, Session, kill, monitor, worker,
+};
+pub use monitor::{Monitor, MonitorHandle};
 pub use report::{Cause, CrashReport, ExitReason, ExitStatus, Panic};
+pub use worker::Worker;

@@ -1,1 +1,3 @@
 //! Support for the process tests.
+
+pub mod mini_monitor;

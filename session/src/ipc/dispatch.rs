@@ -1,8 +1,8 @@
 //! The thread that runs the listeners of user messages.
 
 use std::io;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -26,7 +26,7 @@ pub(crate) type Observer = Box<dyn Fn(&Message, Told) + Send>;
 pub(crate) struct Dispatcher {
     queue: Sender<Job>,
     shared: Arc<Shared>,
-    worker: OnceLock<()>,
+    started: AtomicBool,
     jobs: Receiver<Job>,
 }
 
@@ -53,18 +53,18 @@ impl Dispatcher {
         Dispatcher {
             queue,
             shared: Arc::default(),
-            worker: OnceLock::new(),
+            started: AtomicBool::new(false),
             jobs,
         }
     }
 
-    /// Starts the thread; later calls do nothing.
+    /// Starts the thread; once it runs, later calls do nothing.
     pub(crate) fn start(&self, listeners: Arc<Listeners>, observe: Observer) -> io::Result<()> {
-        if self.worker.set(()).is_err() {
+        if self.started.swap(true, Ordering::SeqCst) {
             return Ok(());
         }
         let (jobs, shared) = (self.jobs.clone(), Arc::clone(&self.shared));
-        thread::Builder::new()
+        let spawned = thread::Builder::new()
             .name("session-messages".into())
             .spawn(move || {
                 for job in jobs {
@@ -73,8 +73,10 @@ impl Dispatcher {
                         observe(&message, told);
                     }
                 }
-            })?;
-        Ok(())
+            });
+        // A system short of threads may have one when it is asked again.
+        self.started.store(spawned.is_ok(), Ordering::SeqCst);
+        spawned.map(drop)
     }
 
     /// Never blocks. A message that finds the queue full is dropped and counted; a request is

@@ -199,6 +199,14 @@ impl Listeners {
             .remove(name);
     }
 
+    /// Would anybody hear a message of this name?
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.table
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .contains_key(name)
+    }
+
     /// Runs every listener of the message's name, isolated from one another; tells how many
     /// there were and how many panicked. A listener may add and remove listeners meanwhile.
     pub(crate) fn tell(&self, message: &Message) -> Told {

@@ -14,6 +14,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Interest {
     Read,
+    Write,
     ReadWrite,
 }
 
@@ -28,6 +29,7 @@ impl Poll {
     pub(crate) fn new(fd: BorrowedFd<'_>, interest: Interest) -> Poll {
         let events = match interest {
             Interest::Read => libc::POLLIN,
+            Interest::Write => libc::POLLOUT,
             Interest::ReadWrite => libc::POLLIN | libc::POLLOUT,
         };
         Poll {
@@ -199,6 +201,7 @@ pub(crate) fn peer_credentials(fd: BorrowedFd<'_>) -> io::Result<(Option<u32>, u
             uid: 0,
             gid: 0,
         };
+        #[allow(clippy::cast_possible_truncation)] // A dozen bytes.
         let mut length = size_of::<libc::ucred>() as libc::socklen_t;
         // SAFETY: both pointers are to live values, and `length` is the size of the first.
         let outcome = unsafe {

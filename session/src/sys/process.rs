@@ -117,6 +117,16 @@ pub(crate) fn own_group() -> Option<u32> {
     (leader == nix::unistd::getpid()).then(std::process::id)
 }
 
+/// Ends this process by SIGKILL, and with it its whole group if it leads one.
+pub(crate) fn kill_own_group() -> ! {
+    if let Some(leader) = own_group() {
+        kill_group(leader);
+    }
+    let _ = nix::sys::signal::raise(Signal::SIGKILL);
+    // Nothing outlives SIGKILL; this is for the type, and for a kernel that has yet to deliver it.
+    std::process::abort()
+}
+
 pub(crate) fn parent_id() -> u32 {
     std::os::unix::process::parent_id()
 }
