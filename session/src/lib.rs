@@ -1,10 +1,17 @@
 //! A server that keeps itself alive.
 #![allow(dead_code, unused_imports)]
 
+mod config;
 mod error;
 mod ipc;
 mod launch;
+mod log;
+mod machine;
 mod monitor;
+mod near;
+mod output;
+mod probe;
+mod repl;
 mod report;
 mod sys;
 mod text;
@@ -19,5 +26,7 @@ pub use launch::{
     DEFAULT_STACK, MAX_STACK, MIN_STACK, Outcome, PanicPolicy, Session, kill, monitor, worker,
 };
 pub use monitor::{Monitor, MonitorHandle};
+pub use repl::Args;
 pub use report::{Cause, CrashReport, ExitReason, ExitStatus, Panic};
+pub use session_macros::main;
 pub use worker::Worker;

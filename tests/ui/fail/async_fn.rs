@@ -1,0 +1,4 @@
+#[session::main]
+async fn main() {
+    std::future::ready(()).await;
+}

@@ -1,0 +1,2 @@
+#[session::main(config = session::json)]
+fn main() {}

@@ -1,0 +1,4 @@
+#[session::main]
+const fn main() {
+    println!("not known before it runs");
+}

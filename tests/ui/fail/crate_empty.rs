@@ -1,0 +1,2 @@
+#[session::main(crate = "")]
+fn main() {}

@@ -1,0 +1,2 @@
+#[session::main(crate = session::<u8>)]
+fn main() {}

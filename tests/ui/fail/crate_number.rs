@@ -1,0 +1,2 @@
+#[session::main(crate = 1)]
+fn main() {}

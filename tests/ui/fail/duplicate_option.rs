@@ -1,0 +1,2 @@
+#[session::main(stack = 65_536, stack = 131_072)]
+fn main() {}

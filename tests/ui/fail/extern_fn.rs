@@ -1,0 +1,2 @@
+#[session::main]
+extern "C" fn main() {}

@@ -1,0 +1,4 @@
+#[session::main]
+fn main<T: Default, const N: usize>() -> [T; N] {
+    std::array::from_fn(|_| T::default())
+}

@@ -1,0 +1,2 @@
+#[session::main(monitor)]
+fn main() {}

@@ -1,0 +1,2 @@
+#[session::main(monitor = |monitor| drop(monitor))]
+fn main() {}

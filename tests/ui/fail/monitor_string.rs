@@ -1,0 +1,4 @@
+#[session::main(monitor = "customise")]
+fn main() {}
+
+fn customise(_: &mut session::Monitor) {}

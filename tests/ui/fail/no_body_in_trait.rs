@@ -1,0 +1,6 @@
+trait Serve {
+    #[session::main]
+    fn main();
+}
+
+fn main() {}

@@ -1,0 +1,2 @@
+#[session::main(panic = "any" stack = 65_536)]
+fn main() {}

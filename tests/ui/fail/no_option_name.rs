@@ -1,0 +1,2 @@
+#[session::main("session.json")]
+fn main() {}

@@ -1,0 +1,3 @@
+/// Serves.
+#[session::main]
+pub(crate) struct Server;

@@ -1,0 +1,6 @@
+#[session::main]
+fn serve() {}
+
+fn main() {
+    serve();
+}

@@ -1,0 +1,2 @@
+#[session::main(panic = main)]
+fn main() {}

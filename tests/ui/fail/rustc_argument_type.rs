@@ -1,0 +1,4 @@
+#[session::main]
+fn main(worker: String) {
+    drop(worker);
+}

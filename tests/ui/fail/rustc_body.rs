@@ -1,0 +1,4 @@
+#[session::main]
+fn main() -> Result<(), String> {
+    3000
+}

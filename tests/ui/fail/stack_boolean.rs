@@ -1,0 +1,2 @@
+#[session::main(stack = true)]
+fn main() {}

@@ -1,0 +1,2 @@
+#[session::main(stack = -65_536)]
+fn main() {}

@@ -1,0 +1,2 @@
+#[session::main(stack = "8 MiB")]
+fn main() {}

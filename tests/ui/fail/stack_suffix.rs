@@ -1,0 +1,2 @@
+#[session::main(stack = 65_536i64)]
+fn main() {}

@@ -1,0 +1,2 @@
+#[session::main(stack = 65_535)]
+fn main() {}

@@ -1,0 +1,2 @@
+#[session::main(stack = 0)]
+fn main() {}

@@ -1,0 +1,2 @@
+#[session::main(workers = 4)]
+fn main() {}

@@ -1,0 +1,2 @@
+#[session::main(moniter = customise)]
+fn main() {}

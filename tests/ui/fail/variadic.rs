@@ -1,0 +1,4 @@
+#[session::main]
+fn main(arguments: ...) -> u8 {
+    arguments.count()
+}

@@ -1,0 +1,6 @@
+#[session::main]
+fn main()
+where
+    u8: Copy,
+{
+}

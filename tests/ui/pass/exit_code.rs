@@ -1,0 +1,6 @@
+use std::process::ExitCode;
+
+#[session::main]
+fn main() -> ExitCode {
+    ExitCode::from(0)
+}

@@ -1,0 +1,4 @@
+#[session::main]
+fn main() -> ! {
+    std::process::exit(0)
+}

@@ -1,0 +1,2 @@
+#[session::main()]
+fn main() {}
