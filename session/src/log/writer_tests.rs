@@ -99,7 +99,7 @@ fn lines_come_out_in_order() {
 
 #[test]
 fn a_stalled_stream_costs_its_oldest_lines_and_says_so_afterwards() {
-    let pushes = if cfg!(miri) { 2_000 } else { 100_000 };
+    let pushes = 100_000;
     let (sink, mut gate) = gated();
     let writer = start(sink);
     say(&writer, "in flight");
@@ -283,7 +283,6 @@ fn dropping_a_writer_ends_its_thread_after_the_last_line() {
 }
 
 #[test]
-#[cfg_attr(miri, ignore = "signal masks are not emulated")]
 fn only_the_writing_thread_blocks_sigttou() {
     struct Mask(Sender<(bool, Option<String>)>);
     impl Sink for Mask {
