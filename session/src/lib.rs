@@ -1,5 +1,4 @@
 //! A server that keeps itself alive.
-#![allow(dead_code, unused_imports)]
 
 mod config;
 mod error;

@@ -206,11 +206,6 @@ impl Log {
             })
     }
 
-    /// Takes no more lines, for any clone of this handle; those under way are still written.
-    pub(crate) fn close(&self) {
-        self.writers().for_each(Writer::close);
-    }
-
     fn writers(&self) -> impl Iterator<Item = &Writer> {
         let targets = [Some(&self.shared.stdout), self.shared.stderr.get()];
         targets.into_iter().flatten().filter_map(Target::writer)

@@ -57,7 +57,7 @@ mod tests {
             ("POLLINGROUTE", Some("pollingRoute")),
             ("polingRout", Some("pollingRoute")),
             ("polngRout", None),
-            ("hots", Some("host")),
+            ("hsot", Some("host")),
             ("xy", None),
             ("", None),
             ("völlig", None),

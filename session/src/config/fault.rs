@@ -19,11 +19,18 @@ pub(crate) struct Faults {
 
 impl Faults {
     pub(super) fn none(file: &str) -> Faults {
-        Faults { file: file.to_owned(), first: Vec::new(), more: 0 }
+        Faults {
+            file: file.to_owned(),
+            first: Vec::new(),
+            more: 0,
+        }
     }
 
     pub(super) fn one(file: &str, fault: Fault) -> Faults {
-        Faults { first: vec![fault], ..Faults::none(file) }
+        Faults {
+            first: vec![fault],
+            ..Faults::none(file)
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -52,7 +59,11 @@ impl Display for Faults {
         let file = Excerpt(file, usize::MAX);
         for (index, Fault { at, path, text }) in first.iter().enumerate() {
             let separator = if index == 0 { "" } else { "\n" };
-            write!(out, "{separator}{file}:{}:{}: {path}: {text}", at.line, at.column)?;
+            write!(
+                out,
+                "{separator}{file}:{}:{}: {path}: {text}",
+                at.line, at.column
+            )?;
         }
         match more {
             0 => Ok(()),
@@ -73,12 +84,20 @@ pub(super) struct Fault {
 
 impl Fault {
     pub(super) fn new(at: Position, path: &Path<'_>, text: String) -> Fault {
-        Fault { at, path: path.to_string(), text }
+        Fault {
+            at,
+            path: path.to_string(),
+            text,
+        }
     }
 
     /// A fault of the text as such, before there is any value to name.
     pub(super) fn syntax(at: Position, text: String) -> Fault {
-        Fault { at, path: String::from("syntax"), text }
+        Fault {
+            at,
+            path: String::from("syntax"),
+            text,
+        }
     }
 }
 
@@ -168,14 +187,17 @@ mod tests {
         let mut faults = Faults::none("c.json");
         for line in lines {
             let at = Position { line, column: 1 };
-            faults.add(at, &Path::Key(&Path::Top, "host"), || format!("text {line}"));
+            faults.add(at, &Path::Key(&Path::Top, "host"), || {
+                format!("text {line}")
+            });
         }
         faults
     }
 
     #[test]
     fn faults_stand_in_the_order_of_the_file() {
-        let expected = "c.json:1:1: host: text 1\nc.json:2:1: host: text 2\nc.json:3:1: host: text 3";
+        let expected =
+            "c.json:1:1: host: text 1\nc.json:2:1: host: text 2\nc.json:3:1: host: text 3";
         assert_eq!(faults([3, 1, 2]).to_string(), expected);
     }
 

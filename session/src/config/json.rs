@@ -255,3 +255,124 @@ impl<'a> Reader<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SAMPLE: &str = concat!(
+        r#"{"a":[0,-1,2.5,1e+3,-0,12E-2],"b":{"c":null,"d":[true,false,{}],"":"x\"y\\\u0041"},"#,
+        "\n\t\"é🦀\" : [ [ ] , \"\" ]\r\n}"
+    );
+
+    /// Any text that one reader takes and the other refuses would be a hole in one of them.
+    fn agrees(text: &str) {
+        let ours = read(text).map_err(|_| ());
+        let theirs = serde_json::from_str::<serde_json::Value>(text);
+        // A number too large for a float is well written all the same.
+        let theirs = theirs.map_err(|error| error.to_string());
+        if theirs
+            .as_ref()
+            .is_err_and(|error| error.starts_with("number out of range"))
+        {
+            return;
+        }
+        assert_eq!(ours.is_ok(), theirs.is_ok(), "{text:?}: {theirs:?}");
+    }
+
+    #[test]
+    fn it_takes_what_serde_json_takes_and_no_more() {
+        for text in [
+            "0", "-", "01", "1.", "1.e2", ".1", "1e", "1e+", "--1", "+1", "0x1", "1_0",
+        ] {
+            agrees(text);
+        }
+        for text in [
+            "nul",
+            "nulll",
+            "true1",
+            "True",
+            "\"\\u12\"",
+            "\"\\ud83e\"",
+            "\"\\ude80\"",
+        ] {
+            agrees(text);
+        }
+        for text in [
+            "[1,]", "[,1]", "[1 2]", "{\"a\"}", "{\"a\":}", "{a:1}", "{,}", "[", "\"",
+        ] {
+            agrees(text);
+        }
+        for text in [
+            "\"\\ud83e\\udd80\"",
+            "\"\u{7f}\"",
+            "\"\u{1f}\"",
+            "\u{feff}1",
+            "1\u{a0}",
+        ] {
+            agrees(text);
+        }
+    }
+
+    #[test]
+    fn it_agrees_on_every_slip_in_a_sample() {
+        const SLIPS: &str = "{}[]:,\"\\ 0-.eEtu\n\u{1}";
+        // An interpreter takes minutes for what a processor does in an instant.
+        let step = if cfg!(miri) { 17 } else { 1 };
+        let places = SAMPLE.char_indices().step_by(step);
+        for (place, letter) in places {
+            let (before, after) = (&SAMPLE[..place], &SAMPLE[place + letter.len_utf8()..]);
+            agrees(before);
+            agrees(&format!("{before}{after}"));
+            for slip in SLIPS.chars() {
+                agrees(&format!("{before}{slip}{after}"));
+                agrees(&format!("{before}{slip}{letter}{after}"));
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_read_is_what_stands_there() {
+        let tree = read(SAMPLE).unwrap();
+        let expected: serde_json::Value = serde_json::from_str(SAMPLE).unwrap();
+        assert_eq!(plain(&tree), expected);
+    }
+
+    fn plain(node: &Node<'_>) -> serde_json::Value {
+        match &node.json {
+            Json::Null => serde_json::Value::Null,
+            Json::Bool(value) => (*value).into(),
+            Json::Number(digits) => serde_json::from_str(digits).unwrap(),
+            Json::Text(text) => text.clone().into(),
+            Json::Array(items) => items.iter().map(plain).collect(),
+            Json::Object(members) => members
+                .iter()
+                .map(|member| (member.name.clone(), plain(&member.value)))
+                .collect(),
+        }
+    }
+
+    #[test]
+    fn each_key_and_value_knows_its_place() {
+        let tree = read(" {\r\n\t\"é🦀\" : [ 1,\n2 ] }").unwrap();
+        let at = |line, column| Position { line, column };
+        let Json::Object(members) = &tree.json else {
+            panic!("{tree:?}")
+        };
+        let Json::Array(items) = &members[0].value.json else {
+            panic!("{members:?}")
+        };
+        assert_eq!((tree.at, members[0].at), (at(1, 2), at(2, 2)));
+        assert_eq!(members[0].value.at, at(2, 9));
+        assert_eq!((items[0].at, items[1].at), (at(2, 11), at(3, 1)));
+    }
+
+    #[test]
+    fn nesting_is_limited() {
+        let nested = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
+        assert!(read(&nested(MAX_DEPTH)).is_ok());
+        for depth in [MAX_DEPTH + 1, MAX_DEPTH * 1000] {
+            assert!(read(&nested(depth)).is_err(), "{depth}");
+        }
+    }
+}

@@ -179,3 +179,123 @@ impl<T: Display> Display for Quoted<T> {
         write!(out, "`{}`", self.0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Takes both ends and refuses what lies just and far beyond them.
+    #[track_caller]
+    fn bounded<T>(range: &RangeInclusive<f64>, check: impl Fn(f64) -> Result<T, Refusal>) {
+        let (least, most) = (*range.start(), *range.end());
+        for value in [least, f64::midpoint(least, most), most] {
+            assert!(check(value).is_ok(), "{value}");
+        }
+        for value in [
+            least.next_down(),
+            most.next_up(),
+            most + 1.0,
+            most * 1e6 + 1e6,
+        ] {
+            assert!(check(value).is_err(), "{value}");
+        }
+        for value in [
+            -1.0,
+            -1e300,
+            f64::MAX,
+            f64::INFINITY,
+            f64::NEG_INFINITY,
+            f64::NAN,
+        ] {
+            assert!(check(value).is_err(), "{value}");
+        }
+    }
+
+    #[test]
+    fn seconds_stay_within_their_range() {
+        let ranges = [
+            INTERVAL_SECONDS,
+            STARTUP_SECONDS,
+            GRACE_SECONDS,
+            DELAY_SECONDS,
+            STABLE_SECONDS,
+        ];
+        for range in ranges.into_iter().chain([WITHIN_SECONDS]) {
+            bounded(&range, |value| seconds(value, &range));
+        }
+        bounded(&INTERVAL_SECONDS, interval);
+        bounded(&JITTER, jitter);
+        bounded(&(f64::MIN_POSITIVE..=86_400.0), |value| match value {
+            // The range is open below: every float above 0 is in it.
+            value if value > 0.0 && value < f64::MIN_POSITIVE => Err(Refusal::expected("more")),
+            value => polling_timeout(value),
+        });
+        assert!(polling_timeout(0.0).is_err());
+        assert!(polling_timeout(-0.0).is_err());
+    }
+
+    #[test]
+    fn seconds_become_that_duration() {
+        assert_eq!(check_interval(1.5), Ok(Duration::from_millis(1500)));
+        assert_eq!(seconds(-0.0, &GRACE_SECONDS), Ok(Duration::ZERO));
+        assert_eq!(seconds(0.1, &DELAY_SECONDS), Ok(Duration::from_millis(100)));
+        let refused = "expected a number of seconds from 1 to 86400, found `0.5`";
+        assert_eq!(check_interval(0.5), Err(refused.to_owned()));
+    }
+
+    #[test]
+    fn ports_stay_within_their_range() {
+        for (value, alone, privileged) in [
+            (0, false, false),
+            (1, false, true),
+            (1023, false, true),
+            (1024, true, true),
+            (65535, true, true),
+            (65536, false, false),
+            (u64::MAX, false, false),
+        ] {
+            assert_eq!(check_port(value, false).is_ok(), alone, "{value}");
+            assert_eq!(check_port(value, true).is_ok(), privileged, "{value}");
+        }
+        assert!(port(None, true).is_err());
+    }
+
+    #[test]
+    fn failures_stay_within_their_range() {
+        for (value, taken) in [(0, false), (1, true), (10_000, true), (10_001, false)] {
+            assert_eq!(max_failures(Some(value)).is_ok(), taken, "{value}");
+        }
+        assert!(max_failures(Some(u64::MAX)).is_err());
+        assert!(max_failures(None).is_err());
+    }
+
+    #[test]
+    fn a_whole_number_is_one_in_any_notation() {
+        for (text, expected) in [
+            ("3000", Some(3000)),
+            ("3000.0", Some(3000)),
+            ("3e3", Some(3000)),
+            ("-0.0", Some(0)),
+            ("18446744073709551616", Some(u64::MAX)),
+            ("1e300", Some(u64::MAX)),
+            ("0.5", None),
+            ("-1", None),
+            ("1e999", None),
+            ("NaN", None),
+        ] {
+            assert_eq!(whole(text.parse().unwrap()), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn names_are_listed_as_one_reads_them() {
+        for (names, expected) in [
+            (&[] as &[&str], "nothing"),
+            (&["a"], "`a`"),
+            (&["a", "b"], "`a` or `b`"),
+            (&["a", "b", "c"], "`a`, `b` or `c`"),
+        ] {
+            assert_eq!(one_of(names.iter().copied()), expected);
+        }
+    }
+}

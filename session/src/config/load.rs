@@ -83,7 +83,7 @@ pub(crate) fn load(path: &Path, explicit: bool) -> Result<Loaded, LoadError> {
                 warnings: Vec::new(),
             });
         }
-        Err(error) if error.raw_os_error() == Some(libc::ENXIO) => {
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENXIO | libc::EOPNOTSUPP)) => {
             return Err(unfit(String::from(
                 "a socket, or a device that is not there",
             )));
@@ -150,4 +150,200 @@ fn kind(kind: FileType) -> &'static str {
 
 fn shown(path: &Path) -> String {
     path.to_string_lossy().escape_debug().to_string()
+}
+
+#[cfg(test)]
+#[cfg_attr(miri, allow(unused_imports, dead_code))]
+mod tests {
+    use super::*;
+    use std::error::Error as _;
+    use std::fs::Permissions;
+    use std::os::unix::fs::symlink;
+    use std::os::unix::net::UnixListener;
+    use std::process;
+    use std::time::{Duration, Instant};
+
+    /// Far more than reading takes, far less than a wait for somebody else.
+    const AT_ONCE: Duration = Duration::from_millis(50);
+
+    /// A folder of one test, gone with it.
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(test: &str) -> Folder {
+            let path = std::env::temp_dir().join(format!("session-load-{}-{test}", process::id()));
+            fs::create_dir_all(&path).unwrap();
+            Folder(path)
+        }
+
+        fn file(&self, name: &str, content: &str, mode: u32) -> PathBuf {
+            let path = self.0.join(name);
+            fs::write(&path, content).unwrap();
+            fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+            path
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    /// The error as the operator reads it, without the folder.
+    fn refused(folder: &Folder, path: &Path) -> String {
+        let start = Instant::now();
+        // Whether the file was named makes no difference once there is something.
+        let errors = [false, true].map(|explicit| load(path, explicit).unwrap_err());
+        assert!(start.elapsed() < 2 * AT_ONCE, "{:?}", start.elapsed());
+        let [error, other] = errors.map(|error| match error.source() {
+            Some(source) => format!("{error}: {source}"),
+            None => error.to_string(),
+        });
+        assert_eq!(error, other);
+        error.replace(&format!("{}/", folder.0.display()), "")
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "reads files")]
+    fn a_file_is_read() {
+        let folder = Folder::new("read");
+        let path = folder.file("c.json", r#"{ "pollingIntervalSeconds": 7 }"#, 0o644);
+        let link = folder.0.join("link.json");
+        symlink("c.json", &link).unwrap();
+        for path in [path, link] {
+            let loaded = load(&path, false).unwrap();
+            assert_eq!(loaded.config.polling_interval, Duration::from_secs(7));
+            assert!(loaded.found && loaded.warnings.is_empty());
+        }
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "reads files")]
+    fn only_a_file_that_was_named_must_be_there() {
+        let folder = Folder::new("absent");
+        let path = folder.0.join("c.json");
+        let loaded = load(&path, false).unwrap();
+        assert_eq!(loaded.config, Config::default());
+        assert!(!loaded.found && loaded.warnings.is_empty());
+        let error = load(&path, true).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!("cannot read `{}`", path.display())
+        );
+        assert!(
+            error
+                .source()
+                .is_some_and(|source| source.to_string().starts_with("No such file"))
+        );
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "reads files")]
+    fn what_is_no_regular_file_is_refused_at_once() {
+        let folder = Folder::new("kinds");
+        let at = |name: &str| folder.0.join(name);
+        fs::create_dir(at("folder")).unwrap();
+        nix::unistd::mkfifo(&at("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let _socket = UnixListener::bind(at("socket")).unwrap();
+        symlink("/dev/zero", at("zero")).unwrap();
+        symlink("gone.json", at("dangling")).unwrap();
+        symlink("loop", at("loop")).unwrap();
+        for (name, expected) in [
+            (
+                "folder",
+                "`folder`: expected a regular file, found a directory",
+            ),
+            ("fifo", "`fifo`: expected a regular file, found a FIFO"),
+            (
+                "socket",
+                "`socket`: expected a regular file, found a socket, or a device that is not there",
+            ),
+            (
+                "zero",
+                "`zero`: expected a regular file, found a character device",
+            ),
+            (
+                "dangling",
+                "`dangling`: expected a regular file, found a symbolic link to `gone.json`, which does not exist",
+            ),
+            (
+                "loop",
+                "cannot read `loop`: Too many levels of symbolic links (os error 40)",
+            ),
+            (
+                "fifo/c.json",
+                "cannot read `fifo/c.json`: Not a directory (os error 20)",
+            ),
+        ] {
+            assert_eq!(refused(&folder, &at(name)), expected);
+        }
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "reads files")]
+    fn a_file_that_may_not_be_read_is_refused() {
+        let folder = Folder::new("unreadable");
+        let path = folder.file("c.json", "{}", 0o000);
+        // Root reads it all the same.
+        if File::open(&path).is_err() {
+            let expected = "cannot read `c.json`: Permission denied (os error 13)";
+            assert_eq!(refused(&folder, &path), expected);
+        }
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "reads files")]
+    fn a_huge_file_is_refused_unread() {
+        let folder = Folder::new("huge");
+        let path = folder.file("c.json", "", 0o644);
+        for length in [MAX_BYTES as u64 + 1, 100 << 20, 1 << 40] {
+            File::options()
+                .write(true)
+                .open(&path)
+                .unwrap()
+                .set_len(length)
+                .unwrap();
+            let expected = format!(
+                "c.json:1:1: top level: expected at most {MAX_BYTES} bytes, found {length}"
+            );
+            assert_eq!(refused(&folder, &path), expected);
+        }
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "reads files")]
+    fn the_faults_of_a_file_name_it() {
+        let folder = Folder::new("faults");
+        let path = folder.file("c.json", r#"{ "spare": 1 }"#, 0o644);
+        let expected = "c.json:1:12: spare: expected `false`, found `1` (a spare is not built yet)";
+        assert_eq!(refused(&folder, &path), expected);
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "reads files")]
+    fn a_file_that_others_can_change_is_read_with_a_warning() {
+        let folder = Folder::new("modes");
+        for (mode, who) in [
+            (0o600, None),
+            (0o644, None),
+            (0o755, None),
+            (0o664, Some("(mode 664) can be changed by its group")),
+            (0o646, Some("(mode 646) can be changed by everyone")),
+            (0o666, Some("(mode 666) can be changed by everyone")),
+        ] {
+            let path = folder.file("c.json", "{}", mode);
+            let loaded = load(&path, true).unwrap();
+            let warning = loaded.warnings.first().map(String::as_str);
+            assert_eq!(
+                loaded.warnings.len(),
+                usize::from(who.is_some()),
+                "{mode:o}"
+            );
+            assert!(
+                who.is_none_or(|who| warning.is_some_and(|text| text.contains(who))),
+                "{mode:o}"
+            );
+        }
+    }
 }

@@ -17,12 +17,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 pub(crate) use fault::Faults;
-pub(crate) use limits::{
-    DELAY_SECONDS, GRACE_SECONDS, INTERVAL_SECONDS, JITTER, MAX_BYTES, MAX_DEPTH, MAX_FAILURES,
-    PORT_RANGE, PRIVILEGED_PORT_RANGE, STABLE_SECONDS, STARTUP_SECONDS, WITHIN_SECONDS,
-    check_interval, check_port,
-};
-pub(crate) use load::{LoadError, Loaded, load};
+pub(crate) use limits::{check_interval, check_port};
+pub(crate) use load::{Loaded, load};
 
 use crate::near::near;
 
@@ -180,5 +176,9 @@ pub(crate) fn parse(bytes: &[u8], file: &str) -> Result<Config, Faults> {
     let tree = tree.map_err(|fault| Faults::one(file, fault))?;
     let mut faults = Faults::none(file);
     let config = validate::config(&tree, &mut faults);
-    if faults.is_empty() { Ok(config) } else { Err(faults) }
+    if faults.is_empty() {
+        Ok(config)
+    } else {
+        Err(faults)
+    }
 }

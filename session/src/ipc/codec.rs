@@ -62,7 +62,11 @@ impl Default for LineBuffer {
 
 impl LineBuffer {
     pub(crate) fn with_limit(limit: usize) -> LineBuffer {
-        LineBuffer { limit, partial: Vec::new(), skipping: false }
+        LineBuffer {
+            limit,
+            partial: Vec::new(),
+            skipping: false,
+        }
     }
 
     /// Hands each line that is complete to `each`, without its newline.

@@ -35,19 +35,30 @@ impl Failures {
         if let Some(limit) = limit
             && let Some(failures) = self.over(limit, now)
         {
-            return Next::GiveUp { failures, within: limit.within };
+            return Next::GiveUp {
+                failures,
+                within: limit.within,
+            };
         }
         if stable {
             self.consecutive = 0;
-            return Next::Restart { delay: Duration::ZERO };
+            return Next::Restart {
+                delay: Duration::ZERO,
+            };
         }
         self.consecutive = self.consecutive.saturating_add(1);
-        Next::Restart { delay: backoff.delay(self.consecutive, jitter) }
+        Next::Restart {
+            delay: backoff.delay(self.consecutive, jitter),
+        }
     }
 
     fn over(&mut self, limit: Limit, now: Time) -> Option<u32> {
         self.recent.push_back(now);
-        while self.recent.front().is_some_and(|&at| at + limit.within <= now) {
+        while self
+            .recent
+            .front()
+            .is_some_and(|&at| at + limit.within <= now)
+        {
             self.recent.pop_front();
         }
         // As many as the limit are in the window now, so the deque never grows beyond it.

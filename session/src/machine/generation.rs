@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::{
     Action, CHANNEL_LOST, CauseKind, Exit, FIRST_PROBE, Generation, HANDSHAKE_TIMEOUT, How, Jitter,
-    Leaving, Notice, PROBE_OVERDUE, Policy, Polling, REAP, Readiness, SETTLE,
-    SLOWEST_QUICK_PROBE, TERMINATE, Time, Verdict,
+    Leaving, Notice, PROBE_OVERDUE, Policy, Polling, REAP, Readiness, SETTLE, SLOWEST_QUICK_PROBE,
+    TERMINATE, Time, Verdict,
 };
 
 /// Where a worker is in its life.
@@ -14,20 +14,34 @@ pub(crate) enum Phase {
     /// Asked for; the driver has not said yet what came of it.
     Spawning,
     /// It runs, and has not said hello.
-    Handshaking { deadline: Time },
+    Handshaking {
+        deadline: Time,
+    },
     /// It has said hello, and is not ready.
     Starting,
-    Ready { since: Time },
+    Ready {
+        since: Time,
+    },
     /// It has to go: asked to, or crashing by its own word.
-    Draining { deadline: Time },
+    Draining {
+        deadline: Time,
+    },
     /// SIGTERM was sent.
-    Terminating { deadline: Time },
+    Terminating {
+        deadline: Time,
+    },
     /// SIGKILL was sent.
-    Killing { deadline: Time },
+    Killing {
+        deadline: Time,
+    },
     /// SIGKILL did not end it.
     Unkillable,
     /// It is dead and reaped; its last words may be on their way.
-    Dead { exit: Exit, jitter: Jitter, deadline: Time },
+    Dead {
+        exit: Exit,
+        jitter: Jitter,
+        deadline: Time,
+    },
 }
 
 /// One worker.
@@ -48,7 +62,9 @@ pub(crate) struct Worker {
 enum Channel {
     Open,
     /// Closed while the process lived; by the deadline it should be dead too.
-    Closed { deadline: Time },
+    Closed {
+        deadline: Time,
+    },
 }
 
 /// The probing of one worker.
@@ -92,9 +108,13 @@ impl Worker {
     pub(crate) fn spawned(&mut self, now: Time, policy: &Policy, out: &mut Vec<Action>) {
         match self.phase {
             Phase::Spawning => {
-                self.phase = Phase::Handshaking { deadline: now + HANDSHAKE_TIMEOUT };
+                self.phase = Phase::Handshaking {
+                    deadline: now + HANDSHAKE_TIMEOUT,
+                };
                 self.startup_deadline = Some(now + policy.startup_timeout);
-                out.push(Action::Tell(Notice::Spawned { generation: self.generation }));
+                out.push(Action::Tell(Notice::Spawned {
+                    generation: self.generation,
+                }));
             }
             Phase::Handshaking { .. }
             | Phase::Starting
@@ -167,7 +187,9 @@ impl Worker {
         self.ready_since = Some(now);
         self.startup_deadline = None;
         self.probes.next = self.probes.polling.map(|polling| now + polling.interval);
-        out.push(Action::Tell(Notice::Ready { generation: self.generation }));
+        out.push(Action::Tell(Notice::Ready {
+            generation: self.generation,
+        }));
     }
 
     /// The worker runs its exit handlers by itself; the ladder's first rung is already climbed.
@@ -175,7 +197,9 @@ impl Worker {
         match self.phase {
             Phase::Handshaking { .. } | Phase::Starting | Phase::Ready { .. } => {
                 self.leaving = Some(Leaving::Crashing);
-                self.phase = Phase::Draining { deadline: now + policy.grace };
+                self.phase = Phase::Draining {
+                    deadline: now + policy.grace,
+                };
             }
             // It was leaving anyway, and stays as planned as it was.
             Phase::Spawning
@@ -190,14 +214,24 @@ impl Worker {
     /// `true`: exit and end of channel are both in.
     pub(crate) fn channel_closed(&mut self, now: Time) -> bool {
         match self.channel {
-            Channel::Open => self.channel = Channel::Closed { deadline: now + CHANNEL_LOST },
+            Channel::Open => {
+                self.channel = Channel::Closed {
+                    deadline: now + CHANNEL_LOST,
+                }
+            }
             Channel::Closed { .. } => {}
         }
         matches!(self.phase, Phase::Dead { .. })
     }
 
     /// `true`: exit and end of channel are both in.
-    pub(crate) fn exited(&mut self, now: Time, exit: Exit, jitter: Jitter, out: &mut Vec<Action>) -> bool {
+    pub(crate) fn exited(
+        &mut self,
+        now: Time,
+        exit: Exit,
+        jitter: Jitter,
+        out: &mut Vec<Action>,
+    ) -> bool {
         match self.phase {
             Phase::Spawning
             | Phase::Handshaking { .. }
@@ -207,19 +241,36 @@ impl Worker {
             | Phase::Terminating { .. }
             | Phase::Killing { .. }
             | Phase::Unkillable => {
-                self.phase = Phase::Dead { exit, jitter, deadline: now + SETTLE };
-                out.push(Action::Tell(Notice::Exited { generation: self.generation, exit }));
+                self.phase = Phase::Dead {
+                    exit,
+                    jitter,
+                    deadline: now + SETTLE,
+                };
+                out.push(Action::Tell(Notice::Exited {
+                    generation: self.generation,
+                    exit,
+                }));
                 matches!(self.channel, Channel::Closed { .. })
             }
             Phase::Dead { .. } => false,
         }
     }
 
-    pub(crate) fn probed(&mut self, now: Time, verdict: Verdict, policy: &Policy, out: &mut Vec<Action>) {
-        let Some(flight) = self.probes.in_flight.take() else { return };
+    pub(crate) fn probed(
+        &mut self,
+        now: Time,
+        verdict: Verdict,
+        policy: &Policy,
+        out: &mut Vec<Action>,
+    ) {
+        let Some(flight) = self.probes.in_flight.take() else {
+            return;
+        };
         match self.phase {
             Phase::Starting => self.probed_while_starting(now, verdict, out),
-            Phase::Ready { .. } => self.probed_while_ready(now, flight.started, verdict, policy, out),
+            Phase::Ready { .. } => {
+                self.probed_while_ready(now, flight.started, verdict, policy, out);
+            }
             Phase::Spawning
             | Phase::Handshaking { .. }
             | Phase::Draining { .. }
@@ -249,8 +300,10 @@ impl Worker {
         out: &mut Vec<Action>,
     ) {
         let generation = self.generation;
-        self.probes.next =
-            self.probes.polling.map(|polling| (started + polling.interval).max(now));
+        self.probes.next = self
+            .probes
+            .polling
+            .map(|polling| (started + polling.interval).max(now));
         match verdict {
             Verdict::Healthy => {
                 if std::mem::take(&mut self.probes.failures) > 0 {
@@ -267,9 +320,16 @@ impl Worker {
                 self.probes.failures += 1;
                 let (failures, tolerance) = (self.probes.failures, policy.tolerance);
                 if failures <= tolerance {
-                    out.push(Action::Tell(Notice::Tolerated { generation, failures, tolerance }));
+                    out.push(Action::Tell(Notice::Tolerated {
+                        generation,
+                        failures,
+                        tolerance,
+                    }));
                 } else {
-                    out.push(Action::Tell(Notice::Unhealthy { generation, failures }));
+                    out.push(Action::Tell(Notice::Unhealthy {
+                        generation,
+                        failures,
+                    }));
                     self.leave(now, Leaving::Unhealthy, How::Clean, policy, out);
                 }
             }
@@ -289,15 +349,17 @@ impl Worker {
         let first = self.leaving.is_none();
         match (self.phase, how) {
             (
-                Phase::Spawning
-                | Phase::Handshaking { .. }
-                | Phase::Starting
-                | Phase::Ready { .. },
+                Phase::Spawning | Phase::Handshaking { .. } | Phase::Starting | Phase::Ready { .. },
                 How::Clean,
             ) => {
                 self.leaving = Some(why);
-                self.phase = Phase::Draining { deadline: now + policy.grace };
-                out.push(Action::AskToExit { generation: self.generation, why });
+                self.phase = Phase::Draining {
+                    deadline: now + policy.grace,
+                };
+                out.push(Action::AskToExit {
+                    generation: self.generation,
+                    why,
+                });
             }
             (
                 Phase::Spawning
@@ -322,24 +384,37 @@ impl Worker {
     }
 
     fn kill(&mut self, now: Time, out: &mut Vec<Action>) {
-        self.phase = Phase::Killing { deadline: now + REAP };
-        out.push(Action::Kill { generation: self.generation });
+        self.phase = Phase::Killing {
+            deadline: now + REAP,
+        };
+        out.push(Action::Kill {
+            generation: self.generation,
+        });
     }
 
     fn terminate(&mut self, deadline: Time, out: &mut Vec<Action>) {
         self.phase = Phase::Terminating { deadline };
-        out.push(Action::Terminate { generation: self.generation });
+        out.push(Action::Terminate {
+            generation: self.generation,
+        });
     }
 
     /// It cannot be asked to exit: it does not listen yet.
     fn give_up_on_handshake(&mut self, now: Time, out: &mut Vec<Action>) {
-        out.push(Action::Tell(Notice::NoHandshake { generation: self.generation }));
+        out.push(Action::Tell(Notice::NoHandshake {
+            generation: self.generation,
+        }));
         self.leaving = Some(Leaving::NoHandshake);
         self.kill(now, out);
     }
 
     /// `true`: it is dead, and its last words had their time.
-    pub(crate) fn handle_timeout(&mut self, now: Time, policy: &Policy, out: &mut Vec<Action>) -> bool {
+    pub(crate) fn handle_timeout(
+        &mut self,
+        now: Time,
+        policy: &Policy,
+        out: &mut Vec<Action>,
+    ) -> bool {
         let generation = self.generation;
         match self.phase {
             Phase::Dead { deadline, .. } => return deadline <= now,
@@ -381,7 +456,10 @@ impl Worker {
             self.terminate(now + policy.grace, out);
             return;
         }
-        if self.startup_deadline.is_some_and(|deadline| deadline <= now) {
+        if self
+            .startup_deadline
+            .is_some_and(|deadline| deadline <= now)
+        {
             let after = policy.startup_timeout;
             out.push(Action::Tell(Notice::NotReadyInTime { generation, after }));
             self.startup_deadline = None;
@@ -393,8 +471,14 @@ impl Worker {
 
     fn handle_probe_timeout(&mut self, now: Time, out: &mut Vec<Action>) {
         let generation = self.generation;
-        let Some(polling) = self.probes.polling else { return };
-        if self.probes.in_flight.is_some_and(|flight| flight.overdue <= now) {
+        let Some(polling) = self.probes.polling else {
+            return;
+        };
+        if self
+            .probes
+            .in_flight
+            .is_some_and(|flight| flight.overdue <= now)
+        {
             self.probes.in_flight = None;
             self.probes.next = Some(now + polling.interval);
             out.push(Action::Tell(Notice::ProbeLost { generation }));
@@ -402,9 +486,14 @@ impl Worker {
         if self.probes.in_flight.is_none() && self.probes.next.is_some_and(|at| at <= now) {
             let timeout = polling.timeout;
             self.probes.next = None;
-            self.probes.in_flight =
-                Some(InFlight { started: now, overdue: now + timeout + PROBE_OVERDUE });
-            out.push(Action::Probe { generation, timeout });
+            self.probes.in_flight = Some(InFlight {
+                started: now,
+                overdue: now + timeout + PROBE_OVERDUE,
+            });
+            out.push(Action::Probe {
+                generation,
+                timeout,
+            });
         }
     }
 

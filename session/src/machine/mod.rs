@@ -16,7 +16,7 @@ mod tests;
 
 use std::time::Duration;
 
-pub(crate) use supervisor::{Snapshot, State, Supervisor};
+pub(crate) use supervisor::{State, Supervisor};
 
 /// Monotonic time since the monitor started. (A plain number, so that states can be compared.)
 pub(crate) type Time = Duration;
@@ -70,7 +70,10 @@ pub(crate) enum Event {
     /// The process exists.
     Spawned { generation: Generation },
     /// The process could not be made.
-    SpawnFailed { generation: Generation, jitter: Jitter },
+    SpawnFailed {
+        generation: Generation,
+        jitter: Jitter,
+    },
     /// The worker speaks our protocol.
     Hello { generation: Generation },
     /// The worker's first words were not a hello of our protocol.
@@ -82,14 +85,25 @@ pub(crate) enum Event {
     /// The worker's end of the channel is closed, and every line it had sent is in.
     ChannelClosed { generation: Generation },
     /// The process ended and was reaped.
-    Exited { generation: Generation, exit: Exit, jitter: Jitter },
-    Probed { generation: Generation, verdict: Verdict },
+    Exited {
+        generation: Generation,
+        exit: Exit,
+        jitter: Jitter,
+    },
+    Probed {
+        generation: Generation,
+        verdict: Verdict,
+    },
     /// End the session with this exit code.
     Stop { how: How, code: u8, asker: Asker },
     /// Replace the worker.
     Restart { how: How },
     /// A new polling interval: for the worker that runs too, or from the next one on.
-    SetPolling { interval: Duration, timeout: Duration, now: bool },
+    SetPolling {
+        interval: Duration,
+        timeout: Duration,
+        now: bool,
+    },
     /// Every exit handler of the monitor has ended.
     HandlersDone,
 }
@@ -100,15 +114,24 @@ pub(crate) enum Action {
     /// Start the worker; the outcome is [`Event::Spawned`] or [`Event::SpawnFailed`].
     Spawn { generation: Generation },
     /// Ask once whether the worker is healthy; the outcome is [`Event::Probed`].
-    Probe { generation: Generation, timeout: Duration },
+    Probe {
+        generation: Generation,
+        timeout: Duration,
+    },
     /// Send the exit message.
-    AskToExit { generation: Generation, why: Leaving },
+    AskToExit {
+        generation: Generation,
+        why: Leaving,
+    },
     /// SIGTERM and SIGCONT to the worker's group.
     Terminate { generation: Generation },
     /// SIGKILL to the worker's group.
     Kill { generation: Generation },
     /// The worker's end was not asked for: make its crash report.
-    Report { generation: Generation, cause: CauseKind },
+    Report {
+        generation: Generation,
+        cause: CauseKind,
+    },
     /// Run the monitor's exit handlers; the outcome is [`Event::HandlersDone`].
     RunExitHandlers { within: Duration },
     /// Tell the operator.
@@ -134,20 +157,6 @@ pub(crate) enum Leaving {
     ChannelLost,
 }
 
-impl Leaving {
-    /// Was it the operator's wish? Then its end is no crash.
-    pub(crate) fn is_planned(self) -> bool {
-        match self {
-            Leaving::Stop | Leaving::Restart => true,
-            Leaving::Unhealthy
-            | Leaving::NotReady
-            | Leaving::NoHandshake
-            | Leaving::Crashing
-            | Leaving::ChannelLost => false,
-        }
-    }
-}
-
 /// The kind of a crash; the driver adds the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum CauseKind {
@@ -165,36 +174,80 @@ pub(crate) enum CauseKind {
 /// What an operator wants to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Notice {
-    Spawned { generation: Generation },
+    Spawned {
+        generation: Generation,
+    },
     /// Ready for the first time in its life.
-    Ready { generation: Generation },
+    Ready {
+        generation: Generation,
+    },
     /// Failure `failures` of `tolerance` that are tolerated.
-    Tolerated { generation: Generation, failures: u32, tolerance: u32 },
+    Tolerated {
+        generation: Generation,
+        failures: u32,
+        tolerance: u32,
+    },
     /// Healthy again after tolerated failures.
-    Recovered { generation: Generation },
+    Recovered {
+        generation: Generation,
+    },
     /// Past the tolerance.
-    Unhealthy { generation: Generation, failures: u32 },
-    CannotProbe { generation: Generation },
+    Unhealthy {
+        generation: Generation,
+        failures: u32,
+    },
+    CannotProbe {
+        generation: Generation,
+    },
     /// A probe did not come back at all.
-    ProbeLost { generation: Generation },
-    NotReadyInTime { generation: Generation, after: Duration },
-    NoHandshake { generation: Generation },
-    ChannelLost { generation: Generation },
+    ProbeLost {
+        generation: Generation,
+    },
+    NotReadyInTime {
+        generation: Generation,
+        after: Duration,
+    },
+    NoHandshake {
+        generation: Generation,
+    },
+    ChannelLost {
+        generation: Generation,
+    },
     /// The grace period is over and it still runs.
-    Terminating { generation: Generation },
-    Killing { generation: Generation },
+    Terminating {
+        generation: Generation,
+    },
+    Killing {
+        generation: Generation,
+    },
     /// SIGKILL did not end it.
-    Unkillable { generation: Generation },
-    Exited { generation: Generation, exit: Exit },
+    Unkillable {
+        generation: Generation,
+    },
+    Exited {
+        generation: Generation,
+        exit: Exit,
+    },
     RestartingAtOnce,
-    RestartingIn { delay: Duration },
-    GaveUp { failures: u32, within: Duration },
+    RestartingIn {
+        delay: Duration,
+    },
+    GaveUp {
+        failures: u32,
+        within: Duration,
+    },
     /// The session ends with its worker.
-    EndedByItself { exit: Exit },
-    Stopping { how: How },
+    EndedByItself {
+        exit: Exit,
+    },
+    Stopping {
+        how: How,
+    },
     /// A second request made the stop a forced one.
     Forcing,
-    Restarting { how: How },
+    Restarting {
+        how: How,
+    },
     /// A restart was asked for while the session stops.
     AlreadyStopping,
     /// A restart was asked for while the worker is being replaced.

@@ -100,10 +100,14 @@ impl Supervisor {
                 self.spawn_failed(now, generation, jitter, &mut out);
             }
             Event::Hello { generation } => {
-                self.with_worker(generation, |worker, policy| worker.hello(now, policy, &mut out));
+                self.with_worker(generation, |worker, policy| {
+                    worker.hello(now, policy, &mut out);
+                });
             }
             Event::HandshakeFailed { generation } => {
-                self.with_worker(generation, |worker, _| worker.handshake_failed(now, &mut out));
+                self.with_worker(generation, |worker, _| {
+                    worker.handshake_failed(now, &mut out);
+                });
             }
             Event::Ready { generation } => self.with_worker(generation, |worker, policy| {
                 worker.says_ready(now, policy, &mut out);
@@ -117,18 +121,29 @@ impl Supervisor {
                     self.ended(now, &mut out);
                 }
             }
-            Event::Exited { generation, exit, jitter } => {
+            Event::Exited {
+                generation,
+                exit,
+                jitter,
+            } => {
                 let worker = self.worker(generation);
                 if worker.is_some_and(|worker| worker.exited(now, exit, jitter, &mut out)) {
                     self.ended(now, &mut out);
                 }
             }
-            Event::Probed { generation, verdict } => self.with_worker(generation, |worker, policy| {
+            Event::Probed {
+                generation,
+                verdict,
+            } => self.with_worker(generation, |worker, policy| {
                 worker.probed(now, verdict, policy, &mut out);
             }),
             Event::Stop { how, code, asker } => self.stop(now, how, code, asker, &mut out),
             Event::Restart { how } => self.restart(now, how, &mut out),
-            Event::SetPolling { interval, timeout, now: at_once } => {
+            Event::SetPolling {
+                interval,
+                timeout,
+                now: at_once,
+            } => {
                 self.set_polling(now, Polling { interval, timeout }, at_once);
             }
             Event::HandlersDone => self.handlers_done(&mut out),
@@ -229,19 +244,32 @@ impl Supervisor {
     fn spawn(&mut self, out: &mut Vec<Action>) {
         self.generation += 1;
         self.slot = Slot::Occupied(Worker::new(self.generation, &self.policy));
-        out.push(Action::Spawn { generation: self.generation });
+        out.push(Action::Spawn {
+            generation: self.generation,
+        });
     }
 
     fn spawned(&mut self, now: Time, generation: Generation, out: &mut Vec<Action>) {
-        self.with_worker(generation, |worker, policy| worker.spawned(now, policy, out));
+        self.with_worker(generation, |worker, policy| {
+            worker.spawned(now, policy, out);
+        });
     }
 
-    fn spawn_failed(&mut self, now: Time, generation: Generation, jitter: Jitter, out: &mut Vec<Action>) {
+    fn spawn_failed(
+        &mut self,
+        now: Time,
+        generation: Generation,
+        jitter: Jitter,
+        out: &mut Vec<Action>,
+    ) {
         let state = self.state();
         if self.worker(generation).is_none() || state != State::Spawning {
             return;
         }
-        out.push(Action::Report { generation, cause: CauseKind::SpawnError });
+        out.push(Action::Report {
+            generation,
+            cause: CauseKind::SpawnError,
+        });
         self.slot = Slot::Empty;
         match self.want {
             Want::Run => self.back_off(now, false, jitter, out),
@@ -251,8 +279,12 @@ impl Supervisor {
 
     /// The worker is dead and everything it had to say is in: what now?
     fn ended(&mut self, now: Time, out: &mut Vec<Action>) {
-        let Slot::Occupied(worker) = std::mem::replace(&mut self.slot, Slot::Empty) else { return };
-        let Phase::Dead { exit, jitter, .. } = worker.phase else { return };
+        let Slot::Occupied(worker) = std::mem::replace(&mut self.slot, Slot::Empty) else {
+            return;
+        };
+        let Phase::Dead { exit, jitter, .. } = worker.phase else {
+            return;
+        };
         match (self.want, worker.crash()) {
             (Want::Stop(_) | Want::Finished, crash) => {
                 report(&worker, crash, out);
@@ -287,13 +319,17 @@ impl Supervisor {
             && !self.ever_ready
             && FINAL_CODES.contains(&code)
         {
-            return Some(Final { code, is_crash: false });
+            return Some(Final {
+                code,
+                is_crash: false,
+            });
         }
         match self.policy.restarts {
             Restarts::Always => None,
-            Restarts::OnFailure if by_itself && exit == Exit::Code(0) => {
-                Some(Final { code: 0, is_crash: false })
-            }
+            Restarts::OnFailure if by_itself && exit == Exit::Code(0) => Some(Final {
+                code: 0,
+                is_crash: false,
+            }),
             Restarts::OnFailure => None,
             Restarts::Never => Some(Final {
                 code: shell_code(exit),
@@ -304,7 +340,10 @@ impl Supervisor {
 
     fn back_off(&mut self, now: Time, stable: bool, jitter: Jitter, out: &mut Vec<Action>) {
         let policy = &self.policy;
-        match self.failures.count(now, stable, &policy.backoff, policy.limit, jitter) {
+        match self
+            .failures
+            .count(now, stable, &policy.backoff, policy.limit, jitter)
+        {
             Next::GiveUp { failures, within } => {
                 out.push(Action::Tell(Notice::GaveUp { failures, within }));
                 self.close(now, GAVE_UP_CODE, out);
@@ -341,7 +380,12 @@ impl Supervisor {
             How::Clean => self.policy.grace + HANDLERS_BEYOND_GRACE,
             How::Force => HANDLERS_FORCED,
         };
-        self.want = Want::Stop(Stop { how, code, accepted: now, handlers: Some(now + within) });
+        self.want = Want::Stop(Stop {
+            how,
+            code,
+            accepted: now,
+            handlers: Some(now + within),
+        });
         out.push(Action::RunExitHandlers { within });
         match &mut self.slot {
             Slot::Empty => {}
@@ -365,7 +409,11 @@ impl Supervisor {
         out.push(Action::Tell(Notice::Forcing));
         let forced = now + HANDLERS_FORCED;
         let handlers = stop.handlers.map(|deadline| deadline.min(forced));
-        self.want = Want::Stop(Stop { how: How::Force, handlers, ..stop });
+        self.want = Want::Stop(Stop {
+            how: How::Force,
+            handlers,
+            ..stop
+        });
         match &mut self.slot {
             Slot::Empty | Slot::BackingOff { .. } => {}
             Slot::Occupied(worker) => {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 use super::handle::MonitorHandle;
-use super::hooks::{HookJob, Registered, Runner};
+use super::hooks::{ExitHandler, HookJob, Runner};
 use super::input::{Ask, Input, LAST_FLUSH, Word};
 use super::key::SessionKey;
 use super::narrate;
@@ -31,7 +31,7 @@ use crate::machine::{
 };
 use crate::probe;
 use crate::repl::{self, Args, Command, CommandId, Resolved, Table};
-use crate::report::{CrashReport, ExitReason, ExitStatus};
+use crate::report::{CrashReport, ExitStatus};
 use crate::sys;
 
 /// The most inputs handled before deadlines are looked at again.
@@ -60,7 +60,7 @@ pub(super) struct Parts {
     pub(super) hooks: Runner<HookJob>,
     pub(super) actions: Runner<(CommandId, Args)>,
     pub(super) commands: Table,
-    pub(super) on_exit: Vec<Box<dyn FnOnce(&ExitReason) + Send>>,
+    pub(super) on_exit: Vec<ExitHandler>,
 }
 
 /// Owns the session.
@@ -134,7 +134,11 @@ impl Driver {
             }
             let received = match self.next_deadline() {
                 Some(at) => self.parts.inbox.recv_deadline(at),
-                None => self.parts.inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                None => self
+                    .parts
+                    .inbox
+                    .recv()
+                    .map_err(|_| RecvTimeoutError::Disconnected),
             };
             if matches!(received, Err(RecvTimeoutError::Disconnected)) {
                 return self.close(exit_code::INTERNAL);
@@ -143,7 +147,9 @@ impl Driver {
             // deadline. 2. The burst is bounded, so that a busy inbox does not starve deadlines.
             let mut next = received.ok();
             for _ in 0..BURST {
-                let Some(input) = next.or_else(|| self.parts.inbox.try_recv().ok()) else { break };
+                let Some(input) = next.or_else(|| self.parts.inbox.try_recv().ok()) else {
+                    break;
+                };
                 next = None;
                 self.take(input);
             }
@@ -185,13 +191,20 @@ impl Driver {
             Input::ChannelClosed { generation } => {
                 self.happen(Event::ChannelClosed { generation });
             }
-            Input::OutputEnded { generation, tail, dropped } => {
+            Input::OutputEnded {
+                generation,
+                tail,
+                dropped,
+            } => {
                 if let Some(record) = self.record(generation) {
                     record.output = Some((tail, dropped));
                 }
                 self.settle();
             }
-            Input::Probed { generation, outcome } => self.probed(generation, outcome),
+            Input::Probed {
+                generation,
+                outcome,
+            } => self.probed(generation, &outcome),
             Input::Signal => {
                 self.stop("a signal".to_owned(), How::Clean, 0, Asker::Signal);
             }
@@ -201,7 +214,12 @@ impl Driver {
                 repl::MAX_LINE
             ))),
             Input::HandlersDone => self.happen(Event::HandlersDone),
-            Input::Stop { reason, how, code, asker } => self.stop(reason, how, code, asker),
+            Input::Stop {
+                reason,
+                how,
+                code,
+                asker,
+            } => self.stop(reason, how, code, asker),
             Input::Restart { how } => self.happen(Event::Restart { how }),
             Input::Ask(ask) => self.answer(ask),
         }
@@ -219,22 +237,36 @@ impl Driver {
     /// still is its own.
     fn died(&mut self, generation: Generation) {
         let jitter = self.jitter();
-        let Some(record) = self.record(generation) else { return };
+        let Some(record) = self.record(generation) else {
+            return;
+        };
         sys::kill_group(record.pid);
         let (status, usage) = sys::reap(record.pid);
         let uptime = record.spawned.elapsed();
-        record.death = Some(Death { status, usage, uptime });
+        record.death = Some(Death {
+            status,
+            usage,
+            uptime,
+        });
         record.peer = None;
         self.last_exit = Some(status.to_string());
         self.parts.handle.set_peer(None);
         self.io.drain(generation, io::DRAIN);
-        self.happen(Event::Exited { generation, exit: exit(status), jitter });
+        self.happen(Event::Exited {
+            generation,
+            exit: exit(status),
+            jitter,
+        });
     }
 
     fn said(&mut self, generation: Generation, word: Word) {
         let worker = || Line::new(Who::Worker);
         match word {
-            Word::Hello { protocol, generation: theirs, pid } => {
+            Word::Hello {
+                protocol,
+                generation: theirs,
+                pid,
+            } => {
                 self.hello(generation, protocol, theirs, pid);
             }
             Word::NoHello(why) => self.handshake_failed(generation, why),
@@ -252,27 +284,48 @@ impl Driver {
                     self.happen(Event::Crashing { generation });
                 }
             }
-            Word::SetPort { name, port, restart } => {
+            Word::SetPort {
+                name,
+                port,
+                restart,
+            } => {
                 self.requested("set_port");
-                let outcome = self.may_set_port().and_then(|()| self.set_port(&name, port, restart));
+                let outcome = self
+                    .may_set_port()
+                    .and_then(|()| self.set_port(&name, port, restart));
                 self.tell_outcome(outcome, "the port is changed");
-                let args = serde_json::json!({ "port": name, "value": port, "immediateRestart": restart });
+                let args =
+                    serde_json::json!({ "port": name, "value": port, "immediateRestart": restart });
                 self.tell_listeners("set_port", args, generation);
             }
             Word::SetPolling { seconds, now } => {
                 self.requested("set_polling");
-                let outcome = self.may_set_port().and_then(|()| self.set_polling(seconds, now));
+                let outcome = self
+                    .may_set_port()
+                    .and_then(|()| self.set_polling(seconds, now));
                 self.tell_outcome(outcome, "the polling interval is changed");
             }
-            Word::Kill { reason, graceful, code } => self.asked_to_kill(generation, reason, graceful, code),
+            Word::Kill {
+                reason,
+                graceful,
+                code,
+            } => self.asked_to_kill(generation, reason, graceful, code),
             Word::Authorize { id, offered } => self.authorize(generation, id, &offered),
             Word::Bad { count, why } => {
                 self.dropped += 1;
-                self.tell(worker().warn(format_args!("{count} messages were not understood, the last: ")).plain(why));
+                self.tell(
+                    worker()
+                        .warn(format_args!(
+                            "{count} messages were not understood, the last: "
+                        ))
+                        .plain(why),
+                );
             }
             Word::TooMany { count } => {
                 self.dropped += 1;
-                self.tell(worker().warn(format_args!("{count} messages came too fast and were dropped")));
+                self.tell(worker().warn(format_args!(
+                    "{count} messages came too fast and were dropped"
+                )));
             }
             Word::Dropped { count } => {
                 self.dropped += count;
@@ -284,18 +337,28 @@ impl Driver {
     }
 
     fn requested(&self, what: &str) {
-        self.tell(Line::new(Who::Worker).plain("action requested (").fact(what).plain(")"));
+        self.tell(
+            Line::new(Who::Worker)
+                .plain("action requested (")
+                .fact(what)
+                .plain(")"),
+        );
     }
 
     fn hello(&mut self, generation: Generation, protocol: u32, theirs: u64, pid: u32) {
-        let Some(record) = self.record(generation) else { return };
+        let Some(record) = self.record(generation) else {
+            return;
+        };
         if protocol != PROTOCOL {
             let why = format!(
                 "expected protocol {PROTOCOL}, found {protocol}: restart the monitor to move to this build"
             );
             self.handshake_failed(generation, why);
         } else if theirs != generation || pid != record.pid {
-            self.handshake_failed(generation, "it gave another generation or process id".to_owned());
+            self.handshake_failed(
+                generation,
+                "it gave another generation or process id".to_owned(),
+            );
         } else {
             self.happen(Event::Hello { generation });
         }
@@ -319,13 +382,21 @@ impl Driver {
             self.tell_listeners("kill", args, generation);
             self.stop(reason, how, code, Asker::Worker);
         } else {
-            self.tell(line.bad(format_args!("refused: expected an exit code from 0 to 255, found {code}")));
+            self.tell(line.bad(format_args!(
+                "refused: expected an exit code from 0 to 255, found {code}"
+            )));
         }
     }
 
     fn authorize(&mut self, generation: Generation, id: u64, offered: &str) {
-        let right = self.parts.key.as_mut().is_some_and(|key| key.accepts(offered, Instant::now()));
-        let peer = self.record(generation).and_then(|record| record.peer.clone());
+        let right = self
+            .parts
+            .key
+            .as_mut()
+            .is_some_and(|key| key.accepts(offered, Instant::now()));
+        let peer = self
+            .record(generation)
+            .and_then(|record| record.peer.clone());
         if let (Some(peer), Ok(args)) = (peer, to_args(&right)) {
             // It may be dead by now; then nobody waits.
             let _ = peer.answer(id, Outcome::Answer(args));
@@ -335,22 +406,28 @@ impl Driver {
         }
     }
 
-    fn probed(&mut self, generation: Generation, outcome: probe::Outcome) {
+    fn probed(&mut self, generation: Generation, outcome: &probe::Outcome) {
         let config = &self.parts.config;
         let route = config.polling_route.as_deref().unwrap_or("/");
         let words = outcome.verdict.words(route, config.polling_timeout);
         self.last_probe = Some((words.clone(), outcome.latency, Instant::now()));
         let verdict = match &outcome.verdict {
             probe::Verdict::Healthy => machine::Verdict::Healthy,
-            probe::Verdict::Unhealthy(_) | probe::Verdict::Stranger(_) => machine::Verdict::Unhealthy,
+            probe::Verdict::Unhealthy(_) | probe::Verdict::Stranger(_) => {
+                machine::Verdict::Unhealthy
+            }
             probe::Verdict::Inconclusive(_) => machine::Verdict::CannotProbe,
         };
         let worth_telling = matches!(
             outcome.verdict,
             probe::Verdict::Stranger(_)
-                | probe::Verdict::Unhealthy(probe::Failure::Redirect(_) | probe::Failure::Status(_))
+                | probe::Verdict::Unhealthy(
+                    probe::Failure::Redirect(_) | probe::Failure::Status(_)
+                )
         );
-        let Some(record) = self.record(generation) else { return };
+        let Some(record) = self.record(generation) else {
+            return;
+        };
         let is_news = record.failure.as_ref() != Some(&words);
         if verdict == machine::Verdict::Healthy {
             record.trusted = true;
@@ -359,9 +436,16 @@ impl Driver {
             record.failure = Some(words.clone());
         }
         if worth_telling && is_news && !record.trusted {
-            self.tell(Line::new(Who::Monitor).warn("not healthy yet: ").plain(words));
+            self.tell(
+                Line::new(Who::Monitor)
+                    .warn("not healthy yet: ")
+                    .plain(words),
+            );
         }
-        self.happen(Event::Probed { generation, verdict });
+        self.happen(Event::Probed {
+            generation,
+            verdict,
+        });
     }
 
     fn command(&mut self, line: &str) {
@@ -371,7 +455,9 @@ impl Driver {
             Resolved::Refused(why) => self.tell(monitor().bad(why)),
             Resolved::User(id, args) => {
                 if !self.parts.actions.offer((id, args)) {
-                    self.tell(monitor().bad("busy: too many commands wait for one that has not ended"));
+                    self.tell(
+                        monitor().bad("busy: too many commands wait for one that has not ended"),
+                    );
                 }
             }
             Resolved::Builtin(command) => self.builtin(command),
@@ -396,9 +482,15 @@ impl Driver {
                 let reason = "manual exit requested by repl".to_owned();
                 self.stop(reason, machine_how(how), 0, Asker::Operator);
             }
-            Command::Restart(how) => self.happen(Event::Restart { how: machine_how(how) }),
+            Command::Restart(how) => self.happen(Event::Restart {
+                how: machine_how(how),
+            }),
             Command::Reload => self.tell(Line::new(Who::Monitor).bad(super::NO_RELOAD)),
-            Command::SetPort { name, port, restart } => {
+            Command::SetPort {
+                name,
+                port,
+                restart,
+            } => {
                 let outcome = self.set_port(&name, port, restart);
                 self.tell_outcome(outcome, "the port is changed");
             }
@@ -412,10 +504,19 @@ impl Driver {
     fn answer(&mut self, ask: Ask) {
         // Whoever asked may have given up by now; then nobody waits.
         match ask {
-            Ask::SetPort { name, port, restart, reply } => {
+            Ask::SetPort {
+                name,
+                port,
+                restart,
+                reply,
+            } => {
                 let _ = reply.try_send(self.set_port(&name, port, restart));
             }
-            Ask::SetPolling { seconds, now, reply } => {
+            Ask::SetPolling {
+                seconds,
+                now,
+                reply,
+            } => {
                 let _ = reply.try_send(self.set_polling(seconds, now));
             }
             Ask::Status { reply } => drop(reply.try_send(Box::new(self.status()))),
@@ -429,11 +530,16 @@ impl Driver {
         if self.parts.config.worker.may_set_port {
             return Ok(());
         }
-        Err(Error::Invalid("refused: `worker.maySetPort` is false".to_owned()))
+        Err(Error::Invalid(
+            "refused: `worker.maySetPort` is false".to_owned(),
+        ))
     }
 
     fn set_port(&mut self, name: &str, port: u64, restart: bool) -> Result<()> {
-        self.parts.config.set_port(name, port).map_err(Error::Invalid)?;
+        self.parts
+            .config
+            .set_port(name, port)
+            .map_err(Error::Invalid)?;
         if restart {
             self.happen(Event::Restart { how: How::Clean });
         }
@@ -444,13 +550,21 @@ impl Driver {
         let interval = config::check_interval(seconds).map_err(Error::Invalid)?;
         self.parts.config.set_polling_interval(interval);
         let timeout = self.parts.config.polling_timeout;
-        self.happen(Event::SetPolling { interval, timeout, now: at_once });
+        self.happen(Event::SetPolling {
+            interval,
+            timeout,
+            now: at_once,
+        });
         Ok(())
     }
 
     fn status(&self) -> Status {
         let snapshot = self.supervisor.snapshot();
-        let living = self.records.iter().rev().find(|record| record.death.is_none() && record.pid != 0);
+        let living = self
+            .records
+            .iter()
+            .rev()
+            .find(|record| record.death.is_none() && record.pid != 0);
         let now = self.now();
         Status {
             state: narrate::state(snapshot.state, snapshot.stopping).to_owned(),
@@ -459,11 +573,14 @@ impl Driver {
             uptime: living.map(|record| record.spawned.elapsed()),
             restarts: self.restarts,
             last_exit: self.last_exit.clone(),
-            last_probe: self.last_probe.as_ref().map(|(verdict, latency, at)| Probed {
-                verdict: verdict.clone(),
-                latency: *latency,
-                ago: at.elapsed(),
-            }),
+            last_probe: self
+                .last_probe
+                .as_ref()
+                .map(|(verdict, latency, at)| Probed {
+                    verdict: verdict.clone(),
+                    latency: *latency,
+                    ago: at.elapsed(),
+                }),
             next_deadline: snapshot.next_deadline.map(|at| at.saturating_sub(now)),
             dropped: self.dropped + self.parts.log.lost().dropped + self.parts.log.lost().failed,
         }
@@ -482,7 +599,8 @@ impl Driver {
 
     /// Makes the reports whose last piece has come, and forgets workers nothing is due of.
     pub(super) fn settle(&mut self) {
-        let reports: Vec<CrashReport> = self.records.iter_mut().filter_map(Record::report).collect();
+        let reports: Vec<CrashReport> =
+            self.records.iter_mut().filter_map(Record::report).collect();
         for report in reports {
             self.publish(report);
         }
@@ -491,15 +609,29 @@ impl Driver {
 
     fn publish(&mut self, report: CrashReport) {
         let line = || Line::new(Who::Monitor);
-        self.tell(line().bad(format_args!("crash report, generation {}: ", report.generation)).plain(report.summary()));
+        self.tell(
+            line()
+                .bad(format_args!(
+                    "crash report, generation {}: ",
+                    report.generation
+                ))
+                .plain(report.summary()),
+        );
         for text in report.last_lines(TAIL_LINES) {
             self.tell(Line::new(Who::Worker).plain("| ").plain(text));
         }
         let args = serde_json::to_value(&report).unwrap_or_default();
         self.tell_listeners("notify_crash", args, report.generation);
-        if self.parts.hooks.is_there() && !self.parts.hooks.offer(HookJob::Crash(Box::new(report.clone()))) {
+        if self.parts.hooks.is_there()
+            && !self
+                .parts
+                .hooks
+                .offer(HookJob::Crash(Box::new(report.clone())))
+        {
             self.dropped += 1;
-            self.tell(line().warn("the crash hooks are busy; this report was not delivered to them"));
+            self.tell(
+                line().warn("the crash hooks are busy; this report was not delivered to them"),
+            );
         }
         if self.reports.len() == MAX_REPORTS {
             self.reports.pop_front();
@@ -507,13 +639,19 @@ impl Driver {
         self.reports.push_back(report);
     }
 
-    pub(super) fn tell_listeners(&self, name: &str, args: serde_json::Value, generation: Generation) {
+    pub(super) fn tell_listeners(
+        &self,
+        name: &str,
+        args: serde_json::Value,
+        generation: Generation,
+    ) {
         if self.parts.listeners.has(name) {
             io::dispatcher(&self.dispatcher, &self.parts.listeners, &self.parts.log)
                 .tell(name, args, generation);
         }
     }
 
+    #[allow(clippy::needless_pass_by_value)] // Lines are made where they are told.
     pub(super) fn tell(&self, line: Line) {
         self.parts.log.line(&line);
     }
@@ -533,7 +671,9 @@ impl Driver {
     }
 
     pub(super) fn record(&mut self, generation: Generation) -> Option<&mut Record> {
-        self.records.iter_mut().find(|record| record.generation == generation)
+        self.records
+            .iter_mut()
+            .find(|record| record.generation == generation)
     }
 
     /// A small generator is enough to spread restarts; the machine itself draws nothing.
@@ -552,7 +692,11 @@ impl Driver {
     }
 
     pub(super) fn finish(&mut self, code: u8) {
-        let within = if self.forced { LAST_OUTPUT_FORCED } else { LAST_OUTPUT };
+        let within = if self.forced {
+            LAST_OUTPUT_FORCED
+        } else {
+            LAST_OUTPUT
+        };
         self.finishing = Some((code, Instant::now() + within));
         self.settle();
     }
@@ -565,7 +709,9 @@ impl Driver {
         if !self.forced {
             self.parts.hooks.finish(LAST_HOOKS);
         }
-        self.tell(Line::new(Who::Monitor).fact(format_args!("session ended with exit code {code}")));
+        self.tell(
+            Line::new(Who::Monitor).fact(format_args!("session ended with exit code {code}")),
+        );
         self.parts.log.flush(LAST_FLUSH);
         ExitCode::from(code)
     }
@@ -617,6 +763,9 @@ fn policy(config: &Config) -> Policy {
             jitter_permille,
             stable: restart.stable,
         },
-        limit: restart.max_failures.map(|failures| Limit { failures, within: restart.within }),
+        limit: restart.max_failures.map(|failures| Limit {
+            failures,
+            within: restart.within,
+        }),
     }
 }

@@ -10,10 +10,10 @@ use super::record::{Due, Record};
 use super::sources::io::Connection;
 use super::sources::prober;
 use super::spawn;
+use crate::config::{DieWithMonitor, SERVER_PORT};
 use crate::error::{Error, Result};
 use crate::ipc::message::{PROTOCOL, ToWorker, Welcome, to_args};
 use crate::ipc::peer::Peer;
-use crate::config::{DieWithMonitor, SERVER_PORT};
 use crate::log::{Line, Who};
 use crate::machine::{Action, CauseKind, Event, Generation, How, Leaving, Notice};
 use crate::probe;
@@ -25,7 +25,10 @@ impl Driver {
     pub(super) fn perform(&mut self, action: Action) -> Option<Event> {
         match action {
             Action::Spawn { generation } => return Some(self.spawn(generation)),
-            Action::Probe { generation, timeout } => self.probe(generation, timeout),
+            Action::Probe {
+                generation,
+                timeout,
+            } => self.probe(generation, timeout),
             Action::AskToExit { generation, why } => self.ask_to_exit(generation, why),
             Action::Terminate { generation } => self.signal(generation, sys::terminate_group),
             Action::Kill { generation } => self.signal(generation, sys::kill_group),
@@ -43,11 +46,18 @@ impl Driver {
             Ok(()) => Event::Spawned { generation },
             Err(error) => {
                 let why = error.chain();
-                self.tell(Line::new(Who::Monitor).bad("the worker could not be started: ").plain(&why));
+                self.tell(
+                    Line::new(Who::Monitor)
+                        .bad("the worker could not be started: ")
+                        .plain(&why),
+                );
                 let mut record = Record::new(generation, 0, None);
                 record.failure = Some(why);
                 self.records.push(record);
-                Event::SpawnFailed { generation, jitter: self.jitter() }
+                Event::SpawnFailed {
+                    generation,
+                    jitter: self.jitter(),
+                }
             }
         }
     }
@@ -59,14 +69,27 @@ impl Driver {
         let outbox = Arc::new(Outbox::new(Arc::clone(&ours), Arc::clone(&self.io.waker)));
         let peer = Peer::new(generation, Arc::clone(&outbox) as Arc<_>);
         peer.write(&ToWorker::Welcome(self.welcome(generation)?))?;
-        let spawned = self.parts.recipe.spawn(theirs).map_err(Error::os("start a process"))?;
+        let spawned = self
+            .parts
+            .recipe
+            .spawn(theirs)
+            .map_err(Error::os("start a process"))?;
         if !self.waiter.watch(generation, spawned.pid) {
             sys::kill_group(spawned.pid);
-            return Err(Error::Invalid("the thread that waits for workers is busy".to_owned()));
+            return Err(Error::Invalid(
+                "the thread that waits for workers is busy".to_owned(),
+            ));
         }
-        self.io.add(Connection::new(peer.clone(), ours, outbox, spawned.stdout, spawned.stderr));
+        self.io.add(Connection::new(
+            peer.clone(),
+            ours,
+            outbox,
+            spawned.stdout,
+            spawned.stderr,
+        ));
         self.parts.handle.set_peer(Some(peer.clone()));
-        self.records.push(Record::new(generation, spawned.pid, Some(peer)));
+        self.records
+            .push(Record::new(generation, spawned.pid, Some(peer)));
         Ok(())
     }
 
@@ -85,18 +108,28 @@ impl Driver {
 
     fn probe(&mut self, generation: Generation, timeout: std::time::Duration) {
         let config = &self.parts.config;
-        let (Some(route), Some(&port)) = (&config.polling_route, config.ports.get(SERVER_PORT)) else {
+        let (Some(route), Some(&port)) = (&config.polling_route, config.ports.get(SERVER_PORT))
+        else {
             return;
         };
         let target = probe::target(config.host, port, route);
-        let Some(record) = self.record(generation) else { return };
+        let Some(record) = self.record(generation) else {
+            return;
+        };
         let group = (!record.trusted).then_some(record.pid);
-        self.prober.ask(prober::Job { generation, target, timeout, group });
+        self.prober.ask(prober::Job {
+            generation,
+            target,
+            timeout,
+            group,
+        });
     }
 
     fn ask_to_exit(&mut self, generation: Generation, why: Leaving) {
         let stop_reason = self.stop_reason.clone().unwrap_or_default();
-        let Some(record) = self.record(generation) else { return };
+        let Some(record) = self.record(generation) else {
+            return;
+        };
         let failure = record.failure.clone().unwrap_or_default();
         let reason = match why {
             Leaving::Stop => ExitReason::Stop(stop_reason),
@@ -146,17 +179,27 @@ impl Driver {
     }
 
     fn notice(&mut self, notice: Notice) {
-        if matches!(notice, Notice::Forcing | Notice::Stopping { how: How::Force }) {
+        if matches!(
+            notice,
+            Notice::Forcing | Notice::Stopping { how: How::Force }
+        ) {
             self.forced = true;
         }
         let config = &self.parts.config;
-        let listening = config.polling_route.as_ref().and_then(|_| config.ports.get(SERVER_PORT)).copied();
-        let details = self.records.last().map_or_else(Details::default, |record| Details {
-            pid: record.pid,
-            listening,
-            failure: record.failure.clone(),
-            status: record.death.map(|death| death.status),
-        });
+        let listening = config
+            .polling_route
+            .as_ref()
+            .and_then(|_| config.ports.get(SERVER_PORT))
+            .copied();
+        let details = self
+            .records
+            .last()
+            .map_or_else(Details::default, |record| Details {
+                pid: record.pid,
+                listening,
+                failure: record.failure.clone(),
+                status: record.death.map(|death| death.status),
+            });
         self.tell(narrate::line(notice, &details));
     }
 }

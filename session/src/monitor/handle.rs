@@ -52,7 +52,10 @@ struct Shared {
 
 impl Monitor {
     pub(super) fn new(handle: MonitorHandle) -> Monitor {
-        Monitor { handle, registered: Registered::new() }
+        Monitor {
+            handle,
+            registered: Registered::new(),
+        }
     }
 
     /// Makes a session key, a GUID of 122 random bits, and hands it to this hook once, at the
@@ -70,11 +73,10 @@ impl Monitor {
 
     /// Hands every crash report to this hook. Whether it succeeded is logged. Hooks run one at a
     /// time; while sixteen reports wait, more are counted and not delivered.
-    pub fn on_crash<R: Outcome>(
-        &mut self,
-        hook: impl Fn(&CrashReport) -> R + Send + 'static,
-    ) {
-        self.registered.on_crash.push(Box::new(move |report| hook(report).into_result()));
+    pub fn on_crash<R: Outcome>(&mut self, hook: impl Fn(&CrashReport) -> R + Send + 'static) {
+        self.registered
+            .on_crash
+            .push(Box::new(move |report| hook(report).into_result()));
     }
 
     /// Runs this handler once, when the session ends. Handlers start together, and the monitor
@@ -103,8 +105,13 @@ impl Monitor {
         usage: &str,
         action: impl Fn(&Args) -> R + Send + 'static,
     ) -> Result<()> {
-        self.registered.commands.add(usage).map_err(|error| Error::Usage(error.to_string()))?;
-        self.registered.actions.push(Box::new(move |args| action(args).into_result()));
+        self.registered
+            .commands
+            .add(usage)
+            .map_err(|error| Error::Usage(error.to_string()))?;
+        self.registered
+            .actions
+            .push(Box::new(move |args| action(args).into_result()));
         Ok(())
     }
 
@@ -167,7 +174,12 @@ impl MonitorHandle {
     /// [`Error::Busy`] if the monitor has too much to do; [`Error::Stopping`] after its end.
     pub fn kill(&self, reason: &str, graceful: bool, code: u8) -> Result<()> {
         let (reason, how) = (reason.to_owned(), how(graceful));
-        self.push(Input::Stop { reason, how, code, asker: Asker::Operator })
+        self.push(Input::Stop {
+            reason,
+            how,
+            code,
+            asker: Asker::Operator,
+        })
     }
 
     /// Replaces the worker: cleanly, or at once.
@@ -193,7 +205,12 @@ impl MonitorHandle {
     /// [`Error::Timeout`] if the monitor does not answer.
     pub fn set_port(&self, name: &str, port: u16, restart: bool) -> Result<()> {
         let (name, port) = (name.to_owned(), u64::from(port));
-        self.ask(|reply| Ask::SetPort { name, port, restart, reply })?
+        self.ask(|reply| Ask::SetPort {
+            name,
+            port,
+            restart,
+            reply,
+        })?
     }
 
     /// Changes the polling interval, now or from the next worker on.
@@ -202,7 +219,11 @@ impl MonitorHandle {
     /// [`Error::Invalid`] outside 1 s to 86,400 s; [`Error::Timeout`] if the monitor does not
     /// answer.
     pub fn set_polling(&self, seconds: f64, now: bool) -> Result<()> {
-        self.ask(|reply| Ask::SetPolling { seconds, now, reply })?
+        self.ask(|reply| Ask::SetPolling {
+            seconds,
+            now,
+            reply,
+        })?
     }
 
     /// The state of the session.
@@ -210,7 +231,8 @@ impl MonitorHandle {
     /// # Errors
     /// [`Error::Timeout`] if the monitor does not answer.
     pub fn status(&self) -> Result<Status> {
-        self.ask(|reply| Ask::Status { reply }).map(|status| *status)
+        self.ask(|reply| Ask::Status { reply })
+            .map(|status| *status)
     }
 
     /// The crash reports that are kept, oldest first: the last sixteen.
@@ -257,7 +279,11 @@ impl MonitorHandle {
     }
 
     pub(super) fn set_peer(&self, peer: Option<Peer>) {
-        *self.shared.peer.lock().unwrap_or_else(PoisonError::into_inner) = peer;
+        *self
+            .shared
+            .peer
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = peer;
     }
 
     /// From now on calls that wait for an answer get one.
@@ -266,16 +292,23 @@ impl MonitorHandle {
     }
 
     fn peer(&self) -> Result<Peer> {
-        let peer = self.shared.peer.lock().unwrap_or_else(PoisonError::into_inner);
+        let peer = self
+            .shared
+            .peer
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         peer.clone().ok_or(Error::PeerDied)
     }
 
     fn push(&self, input: Input) -> Result<()> {
         use crossbeam_channel::TrySendError;
-        self.shared.inbox.try_send(input).map_err(|error| match error {
-            TrySendError::Full(_) => Error::Busy,
-            TrySendError::Disconnected(_) => Error::Stopping,
-        })
+        self.shared
+            .inbox
+            .try_send(input)
+            .map_err(|error| match error {
+                TrySendError::Full(_) => Error::Busy,
+                TrySendError::Disconnected(_) => Error::Stopping,
+            })
     }
 
     fn ask<T>(&self, ask: impl FnOnce(Sender<T>) -> Ask) -> Result<T> {
@@ -287,7 +320,9 @@ impl MonitorHandle {
         }
         let (reply, answer) = bounded(1);
         self.push(Input::Ask(ask(reply)))?;
-        answer.recv_timeout(CALL_TIMEOUT).map_err(|_| Error::Timeout(CALL_TIMEOUT))
+        answer
+            .recv_timeout(CALL_TIMEOUT)
+            .map_err(|_| Error::Timeout(CALL_TIMEOUT))
     }
 }
 

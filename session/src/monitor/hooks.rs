@@ -21,7 +21,7 @@ pub(super) const MAX_WAITING: usize = 16;
 
 type KeyHook = Box<dyn FnOnce(&str) -> Result<()> + Send>;
 type CrashHook = Box<dyn Fn(&CrashReport) -> Result<()> + Send>;
-type ExitHandler = Box<dyn FnOnce(&ExitReason) + Send>;
+pub(super) type ExitHandler = Box<dyn FnOnce(&ExitReason) + Send>;
 type CommandAction = Box<dyn Fn(&Args) -> Result<()> + Send>;
 
 /// What the program has registered while it set the monitor up.
@@ -47,7 +47,9 @@ impl Registered {
 
 impl fmt::Debug for Registered {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Registered").field("commands", &self.commands).finish_non_exhaustive()
+        f.debug_struct("Registered")
+            .field("commands", &self.commands)
+            .finish_non_exhaustive()
     }
 }
 
@@ -61,7 +63,10 @@ pub(super) struct Runner<J> {
 impl<J: Send + 'static> Runner<J> {
     /// A runner that nobody will give a job to: it has no thread.
     pub(super) fn none() -> Runner<J> {
-        Runner { jobs: None, unfinished: Arc::default() }
+        Runner {
+            jobs: None,
+            unfinished: Arc::default(),
+        }
     }
 
     pub(super) fn start(name: &str, mut work: impl FnMut(J) + Send + 'static) -> Result<Runner<J>> {
@@ -77,7 +82,10 @@ impl<J: Send + 'static> Runner<J> {
                 }
             })
             .map_err(Error::os("start a thread for the program's own code"))?;
-        Ok(Runner { jobs: Some(sender), unfinished })
+        Ok(Runner {
+            jobs: Some(sender),
+            unfinished,
+        })
     }
 
     /// Never blocks; `false` if too much waits already, or there is no thread.
@@ -139,7 +147,9 @@ fn tell(log: &Log, what: &str, outcome: Result<(), String>) {
     let line = Line::new(Who::Monitor);
     log.line(&match outcome {
         Ok(()) => line.good(format_args!("distributed {what} to recipients")),
-        Err(why) => line.bad(format_args!("distribution of {what} failed: ")).plain(why),
+        Err(why) => line
+            .bad(format_args!("distribution of {what} failed: "))
+            .plain(why),
     });
 }
 
@@ -151,14 +161,19 @@ pub(super) fn action_runner(
     if actions.is_empty() {
         return Ok(Runner::none());
     }
-    Runner::start("session-actions", move |(CommandId(index), args): (CommandId, Args)| {
-        let Some(action) = actions.get(index) else { return };
-        let line = Line::new(Who::Monitor);
-        log.line(&match caught(|| action(&args)) {
-            Ok(()) => line.good("command completed"),
-            Err(why) => line.bad("command failed: ").plain(why),
-        });
-    })
+    Runner::start(
+        "session-actions",
+        move |(CommandId(index), args): (CommandId, Args)| {
+            let Some(action) = actions.get(index) else {
+                return;
+            };
+            let line = Line::new(Who::Monitor);
+            log.line(&match caught(|| action(&args)) {
+                Ok(()) => line.good("command completed"),
+                Err(why) => line.bad("command failed: ").plain(why),
+            });
+        },
+    )
 }
 
 /// Runs every exit handler on a thread of its own, and tells the owner when the last is done.
@@ -174,16 +189,32 @@ pub(super) fn run_exit_handlers(
     }
     let left = Arc::new(AtomicUsize::new(handlers.len()));
     for (index, handler) in handlers.into_iter().enumerate() {
-        let done = LastOne { left: Arc::clone(&left), inbox: inbox.clone() };
+        let done = LastOne {
+            left: Arc::clone(&left),
+            inbox: inbox.clone(),
+        };
         let (reason, log_there) = (reason.clone(), log.clone());
-        let started = thread::Builder::new().name(format!("session-exit-{index}")).spawn(move || {
-            let _done = done;
-            if let Err(why) = caught(|| { handler(&reason); Ok(()) }) {
-                log_there.line(&Line::new(Who::Monitor).bad("an exit handler failed: ").plain(why));
-            }
-        });
+        let started = thread::Builder::new()
+            .name(format!("session-exit-{index}"))
+            .spawn(move || {
+                let _done = done;
+                if let Err(why) = caught(|| {
+                    handler(&reason);
+                    Ok(())
+                }) {
+                    log_there.line(
+                        &Line::new(Who::Monitor)
+                            .bad("an exit handler failed: ")
+                            .plain(why),
+                    );
+                }
+            });
         if let Err(error) = started {
-            log.line(&Line::new(Who::Monitor).bad("an exit handler could not be started: ").plain(error));
+            log.line(
+                &Line::new(Who::Monitor)
+                    .bad("an exit handler could not be started: ")
+                    .plain(error),
+            );
         }
     }
     true
@@ -209,9 +240,14 @@ pub(super) fn caught(code: impl FnOnce() -> Result<()>) -> Result<(), String> {
     match catch_unwind(AssertUnwindSafe(code)) {
         Ok(outcome) => outcome.map_err(|error| error.chain()),
         Err(payload) => {
-            let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
+            let text = payload
+                .downcast_ref::<&str>()
+                .map(|text| (*text).to_owned());
             let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
-            Err(format!("it panicked: {}", text.unwrap_or_else(|| "no message".to_owned())))
+            Err(format!(
+                "it panicked: {}",
+                text.unwrap_or_else(|| "no message".to_owned())
+            ))
         }
     }
 }

@@ -30,7 +30,11 @@ impl SessionKey {
             }
             text.push_str(&format!("{byte:02x}"));
         }
-        Ok(SessionKey { text, window: None, guesses: 0 })
+        Ok(SessionKey {
+            text,
+            window: None,
+            guesses: 0,
+        })
     }
 
     pub(super) fn text(&self) -> &str {
@@ -39,7 +43,10 @@ impl SessionKey {
 
     /// Compares in a time that depends on the length of the offer alone.
     pub(super) fn accepts(&mut self, offered: &str, now: Instant) -> bool {
-        if self.window.is_none_or(|start| now.saturating_duration_since(start) >= WINDOW) {
+        if self
+            .window
+            .is_none_or(|start| now.saturating_duration_since(start) >= WINDOW)
+        {
             self.window = Some(now);
             self.guesses = 0;
         }
@@ -67,7 +74,10 @@ mod tests {
     #[test]
     #[cfg_attr(miri, ignore = "asks the operating system")]
     fn a_key_is_a_random_guid_of_version_4() {
-        let (one, other) = (SessionKey::generate().unwrap(), SessionKey::generate().unwrap());
+        let (one, other) = (
+            SessionKey::generate().unwrap(),
+            SessionKey::generate().unwrap(),
+        );
         assert_ne!(one.text(), other.text());
         let dashes: Vec<usize> = one.text().match_indices('-').map(|(at, _)| at).collect();
         assert_eq!((one.text().len(), dashes), (36, vec![8, 13, 18, 23]));
@@ -81,7 +91,13 @@ mod tests {
         let mut key = SessionKey::generate().unwrap();
         let right = key.text().to_owned();
         let start = Instant::now();
-        for wrong in ["", "x", &right[1..], &format!("{right}x"), &right.to_uppercase().replace('A', "b")] {
+        for wrong in [
+            "",
+            "x",
+            &right[1..],
+            &format!("{right}x"),
+            &right.to_uppercase().replace('A', "b"),
+        ] {
             assert!(!key.accepts(wrong, start) || wrong == right, "{wrong}");
         }
         for guess in 6..=MAX_GUESSES {

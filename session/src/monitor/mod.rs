@@ -80,7 +80,8 @@ fn start(plan: MonitorPlan, log: &Log) -> Result<Driver> {
     let config = load_config(plan.config, log)?;
     log.set_identifiers(&config.monitor_identifier, &config.worker_identifier);
     if config.show_server_output {
-        log.open_stderr().map_err(Error::os("start the log's second thread"))?;
+        log.open_stderr()
+            .map_err(Error::os("start the log's second thread"))?;
     }
     let image = Image::open_running().map_err(Error::os("open the running executable"))?;
     if !image.is_pinned() {
@@ -97,7 +98,11 @@ fn start(plan: MonitorPlan, log: &Log) -> Result<Driver> {
         set_up(setup, &mut monitor)?;
     }
     let registered = monitor.registered;
-    let key = registered.on_key.is_some().then(SessionKey::generate).transpose()?;
+    let key = registered
+        .on_key
+        .is_some()
+        .then(SessionKey::generate)
+        .transpose()?;
     let hooks = hooks::hook_runner(registered.on_key, registered.on_crash, log.clone())?;
     if let Some(key) = &key {
         hooks.offer(HookJob::Key(key.text().to_owned()));
@@ -128,7 +133,9 @@ fn set_up(setup: Setup, monitor: &mut Monitor) -> Result<()> {
             "the monitor could not be set up: {}",
             error.chain()
         ))),
-        Err(_) => Err(Error::Setup("the function that sets the monitor up panicked".to_owned())),
+        Err(_) => Err(Error::Setup(
+            "the function that sets the monitor up panicked".to_owned(),
+        )),
     }
 }
 

@@ -28,7 +28,11 @@ struct Unsent {
 
 impl Outbox {
     pub(super) fn new(socket: Arc<UnixStream>, waker: Arc<Waker>) -> Outbox {
-        Outbox { socket, unsent: Mutex::default(), waker }
+        Outbox {
+            socket,
+            unsent: Mutex::default(),
+            waker,
+        }
     }
 
     /// Is there something that the I/O thread has to finish?
@@ -103,7 +107,10 @@ mod tests {
     fn outbox() -> (Outbox, UnixStream) {
         let (ours, theirs) = UnixStream::pair().unwrap();
         ours.set_nonblocking(true).unwrap();
-        (Outbox::new(Arc::new(ours), Arc::new(Waker::new().unwrap())), theirs)
+        (
+            Outbox::new(Arc::new(ours), Arc::new(Waker::new().unwrap())),
+            theirs,
+        )
     }
 
     #[test]
@@ -139,6 +146,9 @@ mod tests {
         drop(theirs);
         outbox.flush();
         assert!(!outbox.is_waiting());
-        assert!(matches!(outbox.write_line(vec![b'\n']), Err(Error::PeerDied)));
+        assert!(matches!(
+            outbox.write_line(vec![b'\n']),
+            Err(Error::PeerDied)
+        ));
     }
 }

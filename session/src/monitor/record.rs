@@ -111,7 +111,11 @@ impl Record {
     }
 
     fn cause(&self, kind: CauseKind) -> Cause {
-        let failure = || self.failure.clone().unwrap_or_else(|| "no more is known".to_owned());
+        let failure = || {
+            self.failure
+                .clone()
+                .unwrap_or_else(|| "no more is known".to_owned())
+        };
         match kind {
             CauseKind::SpawnError => Cause::SpawnError(failure()),
             CauseKind::Exit | CauseKind::Told => self.told.clone().unwrap_or(Cause::Exit),

@@ -39,12 +39,17 @@ impl Recipe {
             let name = name.to_string_lossy();
             name.starts_with("LISTEN_") || name.starts_with("WATCHDOG_") || name == "NOTIFY_SOCKET"
         };
-        let removed = std::env::vars_os().map(|(name, _)| name).filter(is_removed).collect();
-        Recipe { image, marker, name, args: args.collect(), removed }
-    }
-
-    pub(super) fn image(&self) -> &Image {
-        &self.image
+        let removed = std::env::vars_os()
+            .map(|(name, _)| name)
+            .filter(is_removed)
+            .collect();
+        Recipe {
+            image,
+            marker,
+            name,
+            args: args.collect(),
+            removed,
+        }
     }
 
     /// Starts a worker in a process group of its own, with its end of the channel as standard
@@ -67,9 +72,11 @@ impl Recipe {
         drop(command);
         let pid = child.id();
         match (child.stdout.take(), child.stderr.take()) {
-            (Some(stdout), Some(stderr)) => {
-                Ok(Spawned { pid, stdout: stdout.into(), stderr: stderr.into() })
-            }
+            (Some(stdout), Some(stderr)) => Ok(Spawned {
+                pid,
+                stdout: stdout.into(),
+                stderr: stderr.into(),
+            }),
             _ => Err(io::Error::other("a piped output is missing")),
         }
     }

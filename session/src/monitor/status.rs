@@ -48,7 +48,11 @@ impl Status {
         let or_none = |text: Option<String>| text.unwrap_or_else(|| "none".to_owned());
         let probe = self.last_probe.as_ref().map(|probe| {
             let latency = probe.latency.as_secs_f64() * 1e3;
-            format!("{} ({latency:.1} ms, {} ago)", probe.verdict, seconds(probe.ago))
+            format!(
+                "{} ({latency:.1} ms, {} ago)",
+                probe.verdict,
+                seconds(probe.ago)
+            )
         });
         vec![
             format!("state: {}", self.state),
@@ -58,7 +62,10 @@ impl Status {
             format!("restarts: {}", self.restarts),
             format!("last exit: {}", or_none(self.last_exit.clone())),
             format!("last probe: {}", or_none(probe)),
-            format!("next deadline: {}", or_none(self.next_deadline.map(|at| format!("in {}", seconds(at))))),
+            format!(
+                "next deadline: {}",
+                or_none(self.next_deadline.map(|at| format!("in {}", seconds(at))))
+            ),
             format!("dropped: {}", self.dropped),
         ]
     }

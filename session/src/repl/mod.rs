@@ -12,6 +12,5 @@ mod usage;
 
 pub use args::{ArgError, Args};
 pub(crate) use builtin::{Command, How};
-pub(crate) use fault::UsageError;
 pub(crate) use line::MAX_LINE;
 pub(crate) use table::{CommandId, Resolved, Table};

@@ -49,11 +49,6 @@ impl Poll {
     pub(crate) fn writable(&self) -> bool {
         self.raw.revents & (libc::POLLOUT | libc::POLLERR) != 0
     }
-
-    /// There is nothing to read any more: the other end is gone.
-    pub(crate) fn hung_up(&self) -> bool {
-        self.raw.revents & libc::POLLIN == 0 && self.raw.revents & libc::POLLHUP != 0
-    }
 }
 
 /// Waits until a descriptor is ready or the deadline has passed; `None` waits for ever.

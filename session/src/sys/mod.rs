@@ -16,8 +16,8 @@ pub(crate) use fd::{
 };
 pub(crate) use image::{Image, executable_identity, executable_name};
 pub(crate) use process::{
-    Died, Usage, die_with_parent, kill_group, kill_own_group, observe_death, own_group, parent_id,
-    reap, set_process_name, terminate_group, user_id,
+    Usage, die_with_parent, kill_group, kill_own_group, observe_death, parent_id, reap,
+    set_process_name, terminate_group, user_id,
 };
 pub(crate) use signal::{
     block_in_this_thread, clear_mask, hangup_is_ignored, keep_hangup_ignored, on_signals,

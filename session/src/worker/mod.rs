@@ -16,7 +16,6 @@ mod wire;
 use std::convert::Infallible;
 use std::fmt;
 use std::net::IpAddr;
-use std::ops::RangeInclusive;
 use std::process;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -37,8 +36,6 @@ pub(crate) use self::start::{WorkerPlan, run, run_disabled};
 
 /// How long a session key may take to be compared: whoever offers it waits meanwhile.
 const AUTHORIZE_TIMEOUT: Duration = Duration::from_secs(5);
-/// From a probe that does not crowd the server to one a day.
-const POLLING_SECONDS: RangeInclusive<f64> = 1.0..=86_400.0;
 
 /// The worker of this process.
 static WORKER: OnceLock<Worker> = OnceLock::new();
@@ -243,11 +240,7 @@ impl Worker {
     /// # Errors
     /// [`Error::Invalid`] if `seconds` is not from 1 to 86400; as [`ready`](Worker::ready).
     pub fn set_polling(&self, seconds: f64, now: bool) -> Result<()> {
-        if !POLLING_SECONDS.contains(&seconds) {
-            return Err(Error::Invalid(format!(
-                "expected a polling interval of 1 to 86400 seconds, found {seconds}"
-            )));
-        }
+        crate::config::check_interval(seconds).map_err(Error::Invalid)?;
         self.shared.say(&ToMonitor::SetPolling { seconds, now })
     }
 

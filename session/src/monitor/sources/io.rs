@@ -3,6 +3,7 @@
 //! It never stops reading: a worker that floods is capped and counted, not waited for, and its
 //! output is kept or dropped, never left to block it.
 
+use std::io::ErrorKind::{Interrupted, WouldBlock};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -15,7 +16,9 @@ use crate::error::{Error, Result};
 use crate::ipc::codec::{BadLine, LineBuffer, decode};
 use crate::ipc::dispatch::Dispatcher;
 use crate::ipc::listeners::Listeners;
-use crate::ipc::message::{BUILT_IN_NAMES, MAX_OFFERED, MAX_TEXT, Message, Outcome, ToMonitor, bounded, check_name};
+use crate::ipc::message::{
+    BUILT_IN_NAMES, MAX_OFFERED, MAX_TEXT, Message, Outcome, ToMonitor, bounded, check_name,
+};
 use crate::ipc::peer::Peer;
 use crate::log::{Line, Log, Stream, Who};
 use crate::machine::Generation;
@@ -37,7 +40,10 @@ pub(in crate::monitor) const DRAIN: Duration = Duration::from_millis(500);
 enum Job {
     Add(Box<Connection>),
     /// The worker is dead; its output has this long to end.
-    Drain { generation: Generation, within: Duration },
+    Drain {
+        generation: Generation,
+        within: Duration,
+    },
 }
 
 /// The handle that the owner holds.
@@ -85,7 +91,13 @@ impl Connection {
         stdout: OwnedFd,
         stderr: OwnedFd,
     ) -> Connection {
-        let output = |pipe, stream| Some(Output { pipe, stream, lines: Lines::default() });
+        let output = |pipe, stream| {
+            Some(Output {
+                pipe,
+                stream,
+                lines: Lines::default(),
+            })
+        };
         Connection {
             generation: peer.generation,
             peer,
@@ -99,7 +111,10 @@ impl Connection {
                 window: Instant::now(),
                 words: 0,
             }),
-            outputs: [output(stdout, Stream::Stdout), output(stderr, Stream::Stderr)],
+            outputs: [
+                output(stdout, Stream::Stdout),
+                output(stderr, Stream::Stderr),
+            ],
             tail: Tail::default(),
             drain_until: None,
         }
@@ -143,7 +158,10 @@ impl Io {
     }
 
     fn push(&self, job: Job) {
-        self.jobs.lock().unwrap_or_else(PoisonError::into_inner).push(job);
+        self.jobs
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(job);
         self.waker.wake();
     }
 }
@@ -199,7 +217,11 @@ impl Reader {
         for (index, connection) in self.connections.iter().enumerate() {
             if let Some(channel) = &connection.channel {
                 let waiting = channel.outbox.is_waiting();
-                let interest = if waiting { Interest::ReadWrite } else { Interest::Read };
+                let interest = if waiting {
+                    Interest::ReadWrite
+                } else {
+                    Interest::Read
+                };
                 polls.push(Poll::new(channel.socket.as_fd(), interest));
                 slots.push(Slot::Channel(index));
             }
@@ -214,7 +236,10 @@ impl Reader {
     }
 
     fn next_deadline(&self) -> Option<Instant> {
-        self.connections.iter().filter_map(|connection| connection.drain_until).min()
+        self.connections
+            .iter()
+            .filter_map(|connection| connection.drain_until)
+            .min()
     }
 
     fn take_jobs(&mut self) {
@@ -236,28 +261,46 @@ impl Reader {
     }
 
     fn serve_channel(&mut self, index: usize, poll: &Poll) {
-        let Reader { connections, inbox, listeners, dispatcher, log, scratch, .. } = self;
+        let Reader {
+            connections,
+            inbox,
+            listeners,
+            dispatcher,
+            log,
+            scratch,
+            ..
+        } = self;
         let connection = &mut connections[index];
-        let Some(channel) = &mut connection.channel else { return };
+        let Some(channel) = &mut connection.channel else {
+            return;
+        };
         if poll.writable() {
             channel.outbox.flush();
         }
         if !poll.readable() {
             return;
         }
-        let ear = Ear { inbox, listeners, dispatcher, log, peer: &connection.peer };
-        match sys::read(channel.socket.as_fd(), scratch) {
+        let ear = Ear {
+            inbox,
+            listeners,
+            dispatcher,
+            log,
+            peer: &connection.peer,
+        };
+        let mut socket: &UnixStream = &Arc::clone(&channel.socket);
+        let mut lines = std::mem::take(&mut channel.lines);
+        // A plain `read`: descriptors that a worker attached to its bytes are dropped unseen.
+        let read = lines.read_from(&mut socket, scratch, |line| ear.hear(channel, line));
+        channel.lines = lines;
+        match read {
             Ok(count) if count > 0 => {
-                let mut lines = std::mem::take(&mut channel.lines);
-                lines.feed(&scratch[..count], |line| ear.hear(channel, line));
-                channel.lines = lines;
                 if let Some(dropped) = dispatcher.get().map(Dispatcher::take_dropped)
                     && dropped > 0
                 {
                     ear.tell(Word::Dropped { count: dropped });
                 }
             }
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            Err(error) if matches!(error.kind(), WouldBlock | Interrupted) => {}
             Ok(_) | Err(_) => {
                 if let Some(bad) = channel.lines.finish() {
                     ear.bad(channel, &bad);
@@ -270,15 +313,25 @@ impl Reader {
     }
 
     fn read_output(&mut self, index: usize, which: usize) {
-        let Reader { connections, log, scratch, show_output, .. } = self;
+        let Reader {
+            connections,
+            log,
+            scratch,
+            show_output,
+            ..
+        } = self;
         let connection = &mut connections[index];
-        let Some(output) = &mut connection.outputs[which] else { return };
+        let Some(output) = &mut connection.outputs[which] else {
+            return;
+        };
         let stream = output.stream;
         match sys::read(output.pipe.as_fd(), scratch) {
             Ok(count) if count > 0 => {
                 connection.tail.push(&scratch[..count]);
                 if *show_output {
-                    output.lines.push(&scratch[..count], |line| log.output(stream, line));
+                    output
+                        .lines
+                        .push(&scratch[..count], |line| log.output(stream, line));
                 }
             }
             Ok(_) | Err(_) => {
@@ -298,7 +351,9 @@ impl Reader {
         let now = Instant::now();
         let inbox = &self.inbox;
         self.connections.retain_mut(|connection| {
-            let Some(until) = connection.drain_until else { return true };
+            let Some(until) = connection.drain_until else {
+                return true;
+            };
             let silent = connection.outputs.iter().all(Option::is_none);
             if (!silent || connection.channel.is_some()) && now < until {
                 return true;
@@ -309,7 +364,11 @@ impl Reader {
                 let _ = inbox.send(Input::ChannelClosed { generation });
             }
             let (tail, dropped) = (connection.tail.text(), connection.tail.dropped());
-            let _ = inbox.send(Input::OutputEnded { generation, tail, dropped });
+            let _ = inbox.send(Input::OutputEnded {
+                generation,
+                tail,
+                dropped,
+            });
             false
         });
     }
@@ -336,9 +395,17 @@ struct Ear<'a> {
 impl Ear<'_> {
     fn hear(&self, channel: &mut Channel, line: Result<&[u8], BadLine>) {
         match line.and_then(decode::<ToMonitor>) {
-            Ok(ToMonitor::Hello { protocol, generation, pid }) if !channel.greeted => {
+            Ok(ToMonitor::Hello {
+                protocol,
+                generation,
+                pid,
+            }) if !channel.greeted => {
                 channel.greeted = true;
-                self.tell(Word::Hello { protocol, generation, pid });
+                self.tell(Word::Hello {
+                    protocol,
+                    generation,
+                    pid,
+                });
             }
             Ok(_) if !channel.greeted => {
                 channel.greeted = true;
@@ -351,7 +418,10 @@ impl Ear<'_> {
             Ok(ToMonitor::Message(message)) => self.hear_message(channel, message),
             Ok(ToMonitor::Reply(reply)) => {
                 if !self.peer.complete(reply) {
-                    self.bad(channel, &BadLine::NotAVerb("a reply to no request".to_owned()));
+                    self.bad(
+                        channel,
+                        &BadLine::NotAVerb("a reply to no request".to_owned()),
+                    );
                 }
             }
             Ok(verb) => self.hear_verb(channel, verb),
@@ -361,17 +431,23 @@ impl Ear<'_> {
 
     fn hear_message(&self, channel: &mut Channel, message: Message) {
         if check_name(&message.name).is_err() || BUILT_IN_NAMES.contains(&message.name.as_str()) {
-            self.bad(channel, &BadLine::NotAVerb("a message of a name that is not free".to_owned()));
+            self.bad(
+                channel,
+                &BadLine::NotAVerb("a message of a name that is not free".to_owned()),
+            );
             return;
         }
         if !self.listeners.has(&message.name) {
             match message.id {
                 // The asker may be gone; then nobody waits.
                 Some(id) => drop(self.peer.answer(id, Outcome::NoReply)),
-                None => self.bad(channel, &BadLine::NotAVerb(format!(
-                    "a message `{}` that nobody listens for",
-                    crate::text::escape(&message.name)
-                ))),
+                None => self.bad(
+                    channel,
+                    &BadLine::NotAVerb(format!(
+                        "a message `{}` that nobody listens for",
+                        crate::text::escape(&message.name)
+                    )),
+                ),
             }
             return;
         }
@@ -386,10 +462,14 @@ impl Ear<'_> {
         }
         channel.words += 1;
         let is_crash = matches!(verb, ToMonitor::Crash(_));
-        if channel.words > MAX_WORDS_PER_SECOND && !(is_crash && channel.words < 2 * MAX_WORDS_PER_SECOND) {
+        if channel.words > MAX_WORDS_PER_SECOND
+            && !(is_crash && channel.words < 2 * MAX_WORDS_PER_SECOND)
+        {
             channel.too_many += 1;
             if channel.too_many.is_power_of_two() {
-                self.tell(Word::TooMany { count: channel.too_many });
+                self.tell(Word::TooMany {
+                    count: channel.too_many,
+                });
             }
             return;
         }
@@ -398,16 +478,29 @@ impl Ear<'_> {
             ToMonitor::Ready {} => Word::Ready,
             ToMonitor::Lifecycle { text: said } => Word::Lifecycle(text(&said)),
             ToMonitor::Crash(crash) => Word::Crash(crash),
-            ToMonitor::SetPort { name, port, restart } => {
-                Word::SetPort { name: text(&name), port, restart }
-            }
+            ToMonitor::SetPort {
+                name,
+                port,
+                restart,
+            } => Word::SetPort {
+                name: text(&name),
+                port,
+                restart,
+            },
             ToMonitor::SetPolling { seconds, now } => Word::SetPolling { seconds, now },
-            ToMonitor::Kill { reason, graceful, code } => {
-                Word::Kill { reason: text(&reason), graceful, code }
-            }
-            ToMonitor::Authorize { id, offered } => {
-                Word::Authorize { id, offered: bounded(&offered, MAX_OFFERED).into_owned() }
-            }
+            ToMonitor::Kill {
+                reason,
+                graceful,
+                code,
+            } => Word::Kill {
+                reason: text(&reason),
+                graceful,
+                code,
+            },
+            ToMonitor::Authorize { id, offered } => Word::Authorize {
+                id,
+                offered: bounded(&offered, MAX_OFFERED).into_owned(),
+            },
             ToMonitor::Hello { .. } | ToMonitor::Message(_) | ToMonitor::Reply(_) => {
                 self.bad(channel, &BadLine::NotAVerb("a second hello".to_owned()));
                 return;
@@ -420,13 +513,19 @@ impl Ear<'_> {
     fn bad(&self, channel: &mut Channel, bad: &BadLine) {
         channel.bad += 1;
         if channel.bad.is_power_of_two() {
-            self.tell(Word::Bad { count: channel.bad, why: bad.to_string() });
+            self.tell(Word::Bad {
+                count: channel.bad,
+                why: bad.to_string(),
+            });
         }
     }
 
     /// The owner never waits for this thread, so this wait ends.
     fn tell(&self, word: Word) {
-        let _ = self.inbox.send(Input::Said { generation: self.peer.generation, word });
+        let _ = self.inbox.send(Input::Said {
+            generation: self.peer.generation,
+            word,
+        });
     }
 }
 
@@ -448,14 +547,21 @@ pub(in crate::monitor) fn dispatcher<'a>(
             if told.panicked > 0 {
                 observer.line(
                     &Line::new(Who::Monitor)
-                        .bad(format_args!("{} listeners panicked on the message ", told.panicked))
+                        .bad(format_args!(
+                            "{} listeners panicked on the message ",
+                            told.panicked
+                        ))
                         .fact(message.name()),
                 );
             }
         }),
     );
     if let Err(error) = started {
-        log.line(&Line::new(Who::Monitor).bad("the listeners' thread could not be started: ").plain(error));
+        log.line(
+            &Line::new(Who::Monitor)
+                .bad("the listeners' thread could not be started: ")
+                .plain(error),
+        );
     }
     dispatcher
 }

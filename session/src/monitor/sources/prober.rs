@@ -32,9 +32,21 @@ impl Prober {
         thread::Builder::new()
             .name("session-probe".into())
             .spawn(move || {
-                for Job { generation, target, timeout, group } in asked {
+                for Job {
+                    generation,
+                    target,
+                    timeout,
+                    group,
+                } in asked
+                {
                     let outcome = probe::run(&target, timeout, group);
-                    if inbox.send(Input::Probed { generation, outcome }).is_err() {
+                    if inbox
+                        .send(Input::Probed {
+                            generation,
+                            outcome,
+                        })
+                        .is_err()
+                    {
                         return;
                     }
                 }

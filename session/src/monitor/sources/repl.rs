@@ -57,19 +57,19 @@ fn read_lines(inbox: &Sender<Input>) {
             Err(_) if terminal && sys::in_foreground() == Some(false) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Ok(0) | Err(_) => break,
-            Ok(count) => lines.feed(&bytes[..count], |line| pass_on(line, inbox)),
+            Ok(count) => lines.feed(&bytes[..count], |line| pass_on(&line, inbox)),
         }
     }
     if let Some(bad) = lines.finish() {
         // `printf 'exit clean'` has no newline, and means it.
         match bad {
-            BadLine::Cut(line) => pass_on(Ok(&line), inbox),
-            other => pass_on(Err(other), inbox),
+            BadLine::Cut(line) => pass_on(&Ok(&line), inbox),
+            other => pass_on(&Err(other), inbox),
         }
     }
 }
 
-fn pass_on(line: Result<&[u8], BadLine>, inbox: &Sender<Input>) {
+fn pass_on(line: &Result<&[u8], BadLine>, inbox: &Sender<Input>) {
     // The owner always reads its inbox, so this waits for microseconds; and if it is gone, the
     // session is over.
     let _ = inbox.send(match line {
