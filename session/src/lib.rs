@@ -1,5 +1,8 @@
 //! A server that keeps itself alive.
 
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod __fuzz;
 mod config;
 mod error;
 mod ipc;

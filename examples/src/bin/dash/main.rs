@@ -12,7 +12,7 @@
 mod keep;
 
 use std::error::Error;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -97,7 +97,7 @@ impl Events {
         )?;
         self.lock().push(listener);
         stream.set_read_timeout(None)?;
-        let gone = io::copy(&mut stream.by_ref(), &mut io::sink());
+        let gone = io::copy(&mut &*stream, &mut io::sink());
         self.lock()
             .retain(|other| other.peer_addr().is_ok_and(|address| address != client));
         gone.map(drop)
