@@ -1,6 +1,9 @@
 //! A server that keeps itself alive.
 #![allow(dead_code, unused_imports)]
 
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod __fuzz;
 mod config;
 mod error;
 mod ipc;
