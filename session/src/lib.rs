@@ -28,8 +28,8 @@ pub use launch::__private;
 pub use launch::{
     DEFAULT_STACK, MAX_STACK, MIN_STACK, Outcome, PanicPolicy, Session, kill, monitor, worker,
 };
-pub use monitor::{Monitor, MonitorHandle};
-pub use repl::Args;
+pub use monitor::{Monitor, MonitorHandle, Probed, Status};
+pub use repl::{ArgError, Args};
 pub use report::{Cause, CrashReport, ExitReason, ExitStatus, Panic};
 pub use session_macros::main;
 pub use worker::Worker;

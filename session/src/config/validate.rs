@@ -105,11 +105,7 @@ fn ports(top: &Section<'_>, config: &mut Config, faults: &mut Faults) {
         if !is_label(name) {
             let refusal =
                 Refusal::expected("a name that is not empty and has no control characters");
-            faults.push(Fault::new(
-                *at,
-                &place,
-                refusal.found(Quoted(excerpt(name))),
-            ));
+            faults.add(*at, &place, || refusal.found(Quoted(excerpt(name))));
         }
         let port = limits::port(whole(number(&value.json)), privileged);
         let port = port.and_then(|port| match owners.get(&port) {
@@ -135,7 +131,7 @@ fn ports(top: &Section<'_>, config: &mut Config, faults: &mut Faults) {
             Some(name) => refusal.found(Quoted(excerpt(name))),
             None => refusal.found("none"),
         };
-        faults.push(Fault::new(at, &section.path, text));
+        faults.add(at, &section.path, || text);
     }
 }
 
@@ -329,11 +325,7 @@ impl<'a> Section<'a> {
                 && !known.contains(&member.name.as_str())
             {
                 let place = Path::Key(&path, &member.name);
-                faults.push(Fault::new(
-                    member.at,
-                    &place,
-                    unknown_key(&member.name, known),
-                ));
+                faults.add(member.at, &place, || unknown_key(&member.name, known));
             }
         }
         Section {

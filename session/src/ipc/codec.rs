@@ -21,8 +21,8 @@ pub(crate) enum BadLine {
     TooLong,
     /// Not a verb, or not with these fields; what serde says of it.
     NotAVerb(String),
-    /// The last bytes before the end had no newline.
-    Cut(usize),
+    /// These last bytes before the end had no newline.
+    Cut(Vec<u8>),
 }
 
 impl fmt::Display for BadLine {
@@ -32,7 +32,8 @@ impl fmt::Display for BadLine {
                 write!(f, "expected a line of at most {MAX_LINE} bytes, found more")
             }
             BadLine::NotAVerb(why) => write!(f, "expected a message of protocol 1: {why}"),
-            BadLine::Cut(length) => {
+            BadLine::Cut(partial) => {
+                let length = partial.len();
                 write!(
                     f,
                     "expected a newline, found the end after {length} bytes of a line"
@@ -43,15 +44,27 @@ impl fmt::Display for BadLine {
 }
 
 /// Splits a stream of bytes into lines. Holds at most one partial line, and never more of it
-/// than [`MAX_LINE`].
-#[derive(Debug, Default)]
+/// than its limit: for the channel [`MAX_LINE`].
+#[derive(Debug)]
 pub(crate) struct LineBuffer {
+    /// The longest line, without its newline.
+    limit: usize,
     partial: Vec<u8>,
     /// The rest of a line that is too long is thrown away as it comes.
     skipping: bool,
 }
 
+impl Default for LineBuffer {
+    fn default() -> LineBuffer {
+        LineBuffer::with_limit(MAX_LINE)
+    }
+}
+
 impl LineBuffer {
+    pub(crate) fn with_limit(limit: usize) -> LineBuffer {
+        LineBuffer { limit, partial: Vec::new(), skipping: false }
+    }
+
     /// Hands each line that is complete to `each`, without its newline.
     pub(crate) fn feed(&mut self, bytes: &[u8], mut each: impl FnMut(Result<&[u8], BadLine>)) {
         let mut rest = bytes;
@@ -63,7 +76,7 @@ impl LineBuffer {
         if self.skipping {
             return;
         }
-        if self.partial.len() + rest.len() > MAX_LINE {
+        if self.partial.len() + rest.len() > self.limit {
             self.partial = Vec::new();
             self.skipping = true;
             return;
@@ -72,7 +85,7 @@ impl LineBuffer {
     }
 
     fn complete(&mut self, line: &[u8], each: &mut impl FnMut(Result<&[u8], BadLine>)) {
-        if std::mem::take(&mut self.skipping) || self.partial.len() + line.len() > MAX_LINE {
+        if std::mem::take(&mut self.skipping) || self.partial.len() + line.len() > self.limit {
             self.partial = Vec::new();
             each(Err(BadLine::TooLong));
             return;
@@ -102,10 +115,10 @@ impl LineBuffer {
     /// To be asked at the end of the stream: was a line cut off?
     pub(crate) fn finish(&mut self) -> Option<BadLine> {
         let partial = std::mem::take(&mut self.partial);
-        match (std::mem::take(&mut self.skipping), partial.len()) {
+        match (std::mem::take(&mut self.skipping), partial.is_empty()) {
             (true, _) => Some(BadLine::TooLong),
-            (false, 0) => None,
-            (false, length) => Some(BadLine::Cut(length)),
+            (false, true) => None,
+            (false, false) => Some(BadLine::Cut(partial)),
         }
     }
 }

@@ -1,44 +1,164 @@
-//! The monitor. (Stand-in until the real one is merged.)
+//! The monitor: one thread owns the supervisor and the workers, and alone has effects on them.
+//!
+//! Sources ([`sources`]) tell it what happened through one bounded inbox of one closed type
+//! ([`input`]). It asks the supervisor what to do, and does it ([`driver`], [`effects`]).
 
+mod driver;
+mod effects;
+mod handle;
+mod hooks;
+mod input;
+mod key;
+mod narrate;
+mod outbox;
+mod record;
+mod sources;
+mod spawn;
+mod status;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::{Arc, OnceLock};
 
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use crate::config::{self, Config};
 use crate::error::{Error, Result};
+use crate::ipc::listeners::Listeners;
+use crate::log::{Line, Log, Who};
+use crate::sys::{self, Image};
 
-/// The monitor, as the function that sets it up is given it.
-#[derive(Debug)]
-pub struct Monitor;
+use driver::Driver;
+use hooks::HookJob;
+use input::{INBOX, Input};
+use key::SessionKey;
+use spawn::Recipe;
 
-/// A handle on the running monitor.
-#[derive(Clone, Debug)]
-pub struct MonitorHandle;
+pub use handle::{Monitor, MonitorHandle};
+pub use status::{Probed, Status};
 
-impl MonitorHandle {
-    /// Ends the session.
-    ///
-    /// # Errors
-    /// If it is ending already.
-    pub fn kill(&self, _reason: impl Into<String>, _graceful: bool, _code: u8) -> Result<()> {
-        Ok(())
-    }
-}
+/// Where the configuration is looked for, in the working directory.
+pub(crate) const CONFIG_FILE: &str = "session.config.json";
+/// The operator's own word on where the configuration is; it goes before the program's.
+pub(crate) const CONFIG_VARIABLE: &str = "SESSION_CONFIG";
 
-#[allow(clippy::type_complexity)]
+const NO_RELOAD: &str = "this worker binds its own port; use `restart clean`";
+
 /// What the program asked for when it launched its session.
 pub(crate) struct MonitorPlan {
-    pub(crate) setup: Option<Box<dyn FnOnce(&mut Monitor) -> Result<()>>>,
+    pub(crate) setup: Option<Setup>,
     pub(crate) config: Option<PathBuf>,
+    /// How many sessions this one is nested in.
     pub(crate) depth: u32,
 }
 
+type Setup = Box<dyn FnOnce(&mut Monitor) -> Result<()>>;
+
+static CURRENT: OnceLock<MonitorHandle> = OnceLock::new();
+
 /// The monitor of this process, if it is one.
 pub(crate) fn current() -> Result<MonitorHandle> {
-    Err(Error::NotMonitor)
+    CURRENT.get().cloned().ok_or(Error::NotMonitor)
 }
 
+/// Runs the session until it is over.
 pub(crate) fn run(plan: MonitorPlan) -> Result<ExitCode> {
-    if let Some(setup) = plan.setup {
-        setup(&mut Monitor)?;
+    sys::reset_child_signal();
+    let log = Log::start().map_err(Error::os("start the log's thread"))?;
+    log.line(&Line::new(Who::Monitor).fact("initializing session..."));
+    log.line(&Line::new(Who::Monitor).fact("validating configuration..."));
+    let outcome = start(plan, &log).map(Driver::run);
+    if outcome.is_err() {
+        log.flush(input::LAST_FLUSH);
     }
-    Ok(ExitCode::SUCCESS)
+    outcome
+}
+
+/// Everything up to the first spawn: what fails here, fails before anything was started.
+fn start(plan: MonitorPlan, log: &Log) -> Result<Driver> {
+    let config = load_config(plan.config, log)?;
+    log.set_identifiers(&config.monitor_identifier, &config.worker_identifier);
+    if config.show_server_output {
+        log.open_stderr().map_err(Error::os("start the log's second thread"))?;
+    }
+    let image = Image::open_running().map_err(Error::os("open the running executable"))?;
+    if !image.is_pinned() {
+        log.line(&Line::new(Who::Monitor).warn(
+            "there is no /proc: workers are started from the path of the executable as it is on disk",
+        ));
+    }
+    let (sender, inbox): (Sender<Input>, Receiver<Input>) = bounded(INBOX);
+    let listeners = Arc::new(Listeners::default());
+    let handle = MonitorHandle::new(sender.clone(), log.clone(), Arc::clone(&listeners));
+    let _ = CURRENT.set(handle.clone());
+    let mut monitor = Monitor::new(handle.clone());
+    if let Some(setup) = plan.setup {
+        set_up(setup, &mut monitor)?;
+    }
+    let registered = monitor.registered;
+    let key = registered.on_key.is_some().then(SessionKey::generate).transpose()?;
+    let hooks = hooks::hook_runner(registered.on_key, registered.on_crash, log.clone())?;
+    if let Some(key) = &key {
+        hooks.offer(HookJob::Key(key.text().to_owned()));
+    }
+    let actions = hooks::action_runner(registered.actions, log.clone())?;
+    // Before the first spawn: a signal that comes while it happens must find its handler.
+    sources::signals::install(sender.clone())?;
+    Driver::new(driver::Parts {
+        config,
+        recipe: Recipe::new(image, plan.depth),
+        inbox,
+        sender,
+        log: log.clone(),
+        listeners,
+        handle,
+        key,
+        hooks,
+        actions,
+        commands: registered.commands,
+        on_exit: registered.on_exit,
+    })
+}
+
+fn set_up(setup: Setup, monitor: &mut Monitor) -> Result<()> {
+    match catch_unwind(AssertUnwindSafe(|| setup(monitor))) {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(Error::Setup(format!(
+            "the monitor could not be set up: {}",
+            error.chain()
+        ))),
+        Err(_) => Err(Error::Setup("the function that sets the monitor up panicked".to_owned())),
+    }
+}
+
+/// Reads the configuration, and tells what is worth telling about it.
+pub(crate) fn load_config(path: Option<PathBuf>, log: &Log) -> Result<Config> {
+    let line = || Line::new(Who::Monitor);
+    let loaded = read_config(path)?;
+    for warning in &loaded.warnings {
+        log.line(&line().warn(warning));
+    }
+    if !loaded.found {
+        log.line(&line().fact("Loading default session parameters..."));
+        log.line(&line().plain(
+            "Consider including a session.config.json configuration file in your project root for customization.",
+        ));
+    }
+    Ok(loaded.config)
+}
+
+/// From the operator's place, the program's, or the working directory.
+pub(crate) fn read_config(path: Option<PathBuf>) -> Result<config::Loaded> {
+    let named = std::env::var_os(CONFIG_VARIABLE).filter(|path| !path.is_empty());
+    let explicit = named.map(PathBuf::from).or(path);
+    let is_explicit = explicit.is_some();
+    let path = explicit.unwrap_or_else(|| CONFIG_FILE.into());
+    config::load(&path, is_explicit).map_err(|error| {
+        let mut text = error.to_string();
+        if let Some(cause) = std::error::Error::source(&error) {
+            text = format!("{text}: {cause}");
+        }
+        Error::Config(format!("the configuration is not valid\n{text}"))
+    })
 }

@@ -52,67 +52,54 @@ impl std::error::Error for UsageError {}
 
 impl fmt::Display for UsageFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Empty => write!(f, "expected the name of a command, found none"),
+        let (expected, found) = self.sides();
+        write!(f, "expected {expected}, found {found}")
+    }
+}
+
+impl UsageFault {
+    /// What was expected, and what was found.
+    fn sides(&self) -> (String, String) {
+        let quoted = |text: &str| format!("`{}`", shown(text));
+        let (expected, found) = match self {
+            Self::Empty => ("the name of a command", "none".into()),
             Self::TooLong(found) => {
-                write!(f, "expected at most {MAX_USAGE} bytes, found {found}")
+                return (format!("at most {MAX_USAGE} bytes"), found.to_string());
             }
-            Self::TooManyParts => write!(f, "expected at most {MAX_PARTS} parts, found more"),
-            Self::NameIsNoWord(part) => {
-                write!(
-                    f,
-                    "expected a plain word as the name of the command, found `{part}`"
-                )
-            }
+            Self::TooManyParts => return (format!("at most {MAX_PARTS} parts"), "more".into()),
+            Self::NameIsNoWord(part) => ("a plain word as the name of the command", quoted(part)),
             Self::Reserved(name) => {
-                let names = builtin::names()
-                    .map(|name| format!("`{name}`"))
-                    .collect::<Vec<_>>();
-                write!(
-                    f,
-                    "expected a name other than {}, found `{name}`",
-                    names.join(", ")
-                )
+                let names: Vec<_> = builtin::names().map(quoted).collect();
+                return (
+                    format!("a name other than {}", names.join(", ")),
+                    quoted(name),
+                );
             }
-            Self::Unclosed(part) => write!(
-                f,
-                "expected a closing bracket and no blanks inside, found `{}`",
-                shown(part),
+            Self::Unclosed(part) => ("a closing bracket and no blanks inside", quoted(part)),
+            Self::BadCharacter { part, found } => (
+                "ASCII letters, digits, `-`, `_` and `.`",
+                format!("{} in {}", quoted(&found.to_string()), quoted(part)),
             ),
-            Self::BadCharacter { part, found } => write!(
-                f,
-                "expected ASCII letters, digits, `-`, `_` and `.`, found `{}` in `{}`",
-                shown(&found.to_string()),
-                shown(part),
+            Self::Nameless(part) => (
+                "a name or an option",
+                format!("nothing at a place in {}", quoted(part)),
             ),
-            Self::Nameless(part) => write!(
-                f,
-                "expected a name or an option, found nothing at a place in `{}`",
-                shown(part),
+            Self::RepeatedOption { part, option } => (
+                "each option once",
+                format!("{} twice in {}", quoted(option), quoted(part)),
             ),
-            Self::RepeatedOption { part, option } => write!(
-                f,
-                "expected each option once, found `{option}` twice in `{}`",
-                shown(part),
+            Self::RepeatedName(name) => (
+                "each argument to have its own name",
+                format!("{} twice", quoted(name)),
             ),
-            Self::RepeatedName(name) => {
-                write!(
-                    f,
-                    "expected each argument to have its own name, found `{name}` twice"
-                )
-            }
             Self::RequiredAfterOptional(part) => {
-                write!(
-                    f,
-                    "expected only optional parts after an optional one, found `{part}`"
-                )
+                ("only optional parts after an optional one", quoted(part))
             }
-            Self::Ambiguous(other) => {
-                write!(
-                    f,
-                    "expected a form of its own, found one that some line shares with `{other}`"
-                )
-            }
-        }
+            Self::Ambiguous(other) => (
+                "a form of its own",
+                format!("one that some line shares with `{other}`"),
+            ),
+        };
+        (expected.to_owned(), found)
     }
 }

@@ -4,6 +4,8 @@ use std::io;
 use std::os::fd::AsFd;
 
 /// May this process read from the terminal on standard input without being stopped for it?
-pub(crate) fn in_foreground() -> bool {
-    nix::unistd::tcgetpgrp(io::stdin().as_fd()).is_ok_and(|group| group == nix::unistd::getpgrp())
+/// `None`: the terminal is gone.
+pub(crate) fn in_foreground() -> Option<bool> {
+    let group = nix::unistd::tcgetpgrp(io::stdin().as_fd()).ok()?;
+    Some(group == nix::unistd::getpgrp())
 }

@@ -1,0 +1,162 @@
+//! What the supervisor decides, done.
+
+use std::sync::Arc;
+
+use super::driver::Driver;
+use super::hooks;
+use super::narrate::{self, Details};
+use super::outbox::Outbox;
+use super::record::{Due, Record};
+use super::sources::io::Connection;
+use super::sources::prober;
+use super::spawn;
+use crate::error::{Error, Result};
+use crate::ipc::message::{PROTOCOL, ToWorker, Welcome, to_args};
+use crate::ipc::peer::Peer;
+use crate::config::{DieWithMonitor, SERVER_PORT};
+use crate::log::{Line, Who};
+use crate::machine::{Action, CauseKind, Event, Generation, How, Leaving, Notice};
+use crate::probe;
+use crate::report::ExitReason;
+use crate::sys;
+
+impl Driver {
+    /// Does one thing; its immediate outcome, if it has one, is the next event.
+    pub(super) fn perform(&mut self, action: Action) -> Option<Event> {
+        match action {
+            Action::Spawn { generation } => return Some(self.spawn(generation)),
+            Action::Probe { generation, timeout } => self.probe(generation, timeout),
+            Action::AskToExit { generation, why } => self.ask_to_exit(generation, why),
+            Action::Terminate { generation } => self.signal(generation, sys::terminate_group),
+            Action::Kill { generation } => self.signal(generation, sys::kill_group),
+            Action::Report { generation, cause } => self.report(generation, cause),
+            Action::RunExitHandlers { .. } => return self.run_exit_handlers(),
+            Action::Tell(notice) => self.notice(notice),
+            Action::Finish { code } => self.finish(code),
+        }
+        None
+    }
+
+    fn spawn(&mut self, generation: Generation) -> Event {
+        self.restarts = generation - 1;
+        match self.try_spawn(generation) {
+            Ok(()) => Event::Spawned { generation },
+            Err(error) => {
+                let why = error.chain();
+                self.tell(Line::new(Who::Monitor).bad("the worker could not be started: ").plain(&why));
+                let mut record = Record::new(generation, 0, None);
+                record.failure = Some(why);
+                self.records.push(record);
+                Event::SpawnFailed { generation, jitter: self.jitter() }
+            }
+        }
+    }
+
+    /// The welcome is in the socket before the worker runs, so that it never waits for it.
+    fn try_spawn(&mut self, generation: Generation) -> Result<()> {
+        let (ours, theirs) = spawn::channel().map_err(Error::os("make a socket pair"))?;
+        let ours = Arc::new(ours);
+        let outbox = Arc::new(Outbox::new(Arc::clone(&ours), Arc::clone(&self.io.waker)));
+        let peer = Peer::new(generation, Arc::clone(&outbox) as Arc<_>);
+        peer.write(&ToWorker::Welcome(self.welcome(generation)?))?;
+        let spawned = self.parts.recipe.spawn(theirs).map_err(Error::os("start a process"))?;
+        if !self.waiter.watch(generation, spawned.pid) {
+            sys::kill_group(spawned.pid);
+            return Err(Error::Invalid("the thread that waits for workers is busy".to_owned()));
+        }
+        self.io.add(Connection::new(peer.clone(), ours, outbox, spawned.stdout, spawned.stderr));
+        self.parts.handle.set_peer(Some(peer.clone()));
+        self.records.push(Record::new(generation, spawned.pid, Some(peer)));
+        Ok(())
+    }
+
+    fn welcome(&self, generation: Generation) -> Result<Welcome> {
+        let config = &self.parts.config;
+        Ok(Welcome {
+            protocol: PROTOCOL,
+            generation,
+            host: config.host,
+            ports: config.ports.clone(),
+            grace_ms: u64::try_from(config.grace.as_millis()).unwrap_or(u64::MAX),
+            kill_with_monitor: config.worker.die_with_monitor == DieWithMonitor::Kill,
+            app: to_args(&config.app)?,
+        })
+    }
+
+    fn probe(&mut self, generation: Generation, timeout: std::time::Duration) {
+        let config = &self.parts.config;
+        let (Some(route), Some(&port)) = (&config.polling_route, config.ports.get(SERVER_PORT)) else {
+            return;
+        };
+        let target = probe::target(config.host, port, route);
+        let Some(record) = self.record(generation) else { return };
+        let group = (!record.trusted).then_some(record.pid);
+        self.prober.ask(prober::Job { generation, target, timeout, group });
+    }
+
+    fn ask_to_exit(&mut self, generation: Generation, why: Leaving) {
+        let stop_reason = self.stop_reason.clone().unwrap_or_default();
+        let Some(record) = self.record(generation) else { return };
+        let failure = record.failure.clone().unwrap_or_default();
+        let reason = match why {
+            Leaving::Stop => ExitReason::Stop(stop_reason),
+            Leaving::Restart => ExitReason::Restart,
+            Leaving::Unhealthy
+            | Leaving::NotReady
+            | Leaving::NoHandshake
+            | Leaving::Crashing
+            | Leaving::ChannelLost => ExitReason::Unhealthy(failure),
+        };
+        if let Some(peer) = &record.peer {
+            // A worker that cannot be told is terminated when its grace period is over.
+            let _ = peer.write(&ToWorker::Exit { reason });
+        }
+    }
+
+    /// The record is unreaped as long as its death is unknown, so the pid is its own.
+    fn signal(&mut self, generation: Generation, send: fn(u32)) {
+        if let Some(record) = self.record(generation)
+            && record.death.is_none()
+        {
+            send(record.pid);
+        }
+    }
+
+    fn report(&mut self, generation: Generation, cause: CauseKind) {
+        let restarts = self.restarts;
+        if let Some(record) = self.record(generation) {
+            record.due = Some(Due { cause, restarts });
+            if cause == CauseKind::SpawnError {
+                record.output = Some(Default::default());
+            }
+        }
+        self.settle();
+        self.records.retain(|record| record.pid != 0);
+    }
+
+    fn run_exit_handlers(&mut self) -> Option<Event> {
+        let handlers = std::mem::take(&mut self.parts.on_exit);
+        let reason = match &self.stop_reason {
+            Some(reason) => ExitReason::Stop(reason.clone()),
+            None => ExitReason::Ended("the session ended with its worker".to_owned()),
+        };
+        let running =
+            hooks::run_exit_handlers(handlers, &reason, &self.parts.sender, &self.parts.log);
+        (!running).then_some(Event::HandlersDone)
+    }
+
+    fn notice(&mut self, notice: Notice) {
+        if matches!(notice, Notice::Forcing | Notice::Stopping { how: How::Force }) {
+            self.forced = true;
+        }
+        let config = &self.parts.config;
+        let listening = config.polling_route.as_ref().and_then(|_| config.ports.get(SERVER_PORT)).copied();
+        let details = self.records.last().map_or_else(Details::default, |record| Details {
+            pid: record.pid,
+            listening,
+            failure: record.failure.clone(),
+            status: record.death.map(|death| death.status),
+        });
+        self.tell(narrate::line(notice, &details));
+    }
+}

@@ -1,0 +1,73 @@
+//! Everything that can reach the thread that owns the session.
+
+use std::time::Duration;
+
+use crossbeam_channel::Sender;
+
+use super::status::Status;
+use crate::error::Result;
+use crate::ipc::message::Crash;
+use crate::machine::{Asker, Generation, How};
+use crate::probe::Outcome;
+use crate::report::CrashReport;
+
+/// The most that can wait: sources that may not block drop (and count) what does not fit.
+pub(crate) const INBOX: usize = 1024;
+
+/// One thing that happened outside, told by the source that saw it.
+#[derive(Debug)]
+pub(crate) enum Input {
+    /// The process is dead, and not reaped.
+    Died { generation: Generation },
+    /// The worker said something of the closed set of verbs.
+    Said { generation: Generation, word: Word },
+    /// Its end of the channel is closed, and all it had said is in.
+    ChannelClosed { generation: Generation },
+    /// Both its output streams are at their end, or their time is over; the tail is complete.
+    OutputEnded { generation: Generation, tail: String, dropped: u64 },
+    Probed { generation: Generation, outcome: Outcome },
+    /// SIGINT, SIGTERM or SIGHUP.
+    Signal,
+    /// The operator typed a line.
+    Line(String),
+    /// A line was too long to be one.
+    LineTooLong,
+    /// The exit handlers of the monitor have ended.
+    HandlersDone,
+    Stop { reason: String, how: How, code: u8, asker: Asker },
+    Restart { how: How },
+    Ask(Ask),
+}
+
+/// What a worker can say to the owner.
+#[derive(Debug)]
+pub(crate) enum Word {
+    Hello { protocol: u32, generation: u64, pid: u32 },
+    /// The first line was no hello.
+    NoHello(String),
+    Ready,
+    Lifecycle(String),
+    Crash(Crash),
+    SetPort { name: String, port: u64, restart: bool },
+    SetPolling { seconds: f64, now: bool },
+    Kill { reason: String, graceful: bool, code: u64 },
+    Authorize { id: u64, offered: String },
+    /// Lines that were no messages, in all so far, and what was wrong with the last.
+    Bad { count: u64, why: String },
+    /// Built-in messages beyond the rate, in all so far.
+    TooMany { count: u64 },
+    /// Messages for which the listeners' queue had no room.
+    Dropped { count: u64 },
+}
+
+/// A question of the program's own code, with where to answer.
+#[derive(Debug)]
+pub(crate) enum Ask {
+    SetPort { name: String, port: u64, restart: bool, reply: Sender<Result<()>> },
+    SetPolling { seconds: f64, now: bool, reply: Sender<Result<()>> },
+    Status { reply: Sender<Box<Status>> },
+    Reports { reply: Sender<Vec<CrashReport>> },
+}
+
+/// How long the owner may take until it has seen a line of the log written, at the very end.
+pub(crate) const LAST_FLUSH: Duration = Duration::from_millis(60);

@@ -1,0 +1,461 @@
+//! The one thread that reads what the workers say and write, of all generations.
+//!
+//! It never stops reading: a worker that floods is capped and counted, not waited for, and its
+//! output is kept or dropped, never left to block it.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::Sender;
+
+use crate::error::{Error, Result};
+use crate::ipc::codec::{BadLine, LineBuffer, decode};
+use crate::ipc::dispatch::Dispatcher;
+use crate::ipc::listeners::Listeners;
+use crate::ipc::message::{BUILT_IN_NAMES, MAX_OFFERED, MAX_TEXT, Message, Outcome, ToMonitor, bounded, check_name};
+use crate::ipc::peer::Peer;
+use crate::log::{Line, Log, Stream, Who};
+use crate::machine::Generation;
+use crate::monitor::input::{Input, Word};
+use crate::monitor::outbox::Outbox;
+use crate::output::{Lines, Tail};
+use crate::sys::{self, Interest, Poll, Waker};
+
+/// One read: what a pipe holds at most, and most of what a socket does.
+const CHUNK: usize = 64 * 1024;
+/// Built-in verbs of one worker in one second; a worker that says more is heard no further.
+pub(in crate::monitor) const MAX_WORDS_PER_SECOND: u32 = 200;
+/// How long the output of a dead worker is read on: a process that it left behind may hold the
+/// pipe for ever.
+pub(in crate::monitor) const DRAIN: Duration = Duration::from_millis(500);
+
+/// What the thread is given to do.
+#[derive(Debug)]
+enum Job {
+    Add(Box<Connection>),
+    /// The worker is dead; its output has this long to end.
+    Drain { generation: Generation, within: Duration },
+}
+
+/// The handle that the owner holds.
+#[derive(Debug)]
+pub(in crate::monitor) struct Io {
+    jobs: Arc<Mutex<Vec<Job>>>,
+    pub(in crate::monitor) waker: Arc<Waker>,
+}
+
+/// All that is read of one worker.
+#[derive(Debug)]
+pub(in crate::monitor) struct Connection {
+    generation: Generation,
+    peer: Peer,
+    channel: Option<Channel>,
+    outputs: [Option<Output>; 2],
+    tail: Tail,
+    drain_until: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Channel {
+    socket: Arc<UnixStream>,
+    outbox: Arc<Outbox>,
+    lines: LineBuffer,
+    greeted: bool,
+    bad: u64,
+    too_many: u64,
+    window: Instant,
+    words: u32,
+}
+
+#[derive(Debug)]
+struct Output {
+    pipe: OwnedFd,
+    stream: Stream,
+    lines: Lines,
+}
+
+impl Connection {
+    pub(in crate::monitor) fn new(
+        peer: Peer,
+        socket: Arc<UnixStream>,
+        outbox: Arc<Outbox>,
+        stdout: OwnedFd,
+        stderr: OwnedFd,
+    ) -> Connection {
+        let output = |pipe, stream| Some(Output { pipe, stream, lines: Lines::default() });
+        Connection {
+            generation: peer.generation,
+            peer,
+            channel: Some(Channel {
+                socket,
+                outbox,
+                lines: LineBuffer::default(),
+                greeted: false,
+                bad: 0,
+                too_many: 0,
+                window: Instant::now(),
+                words: 0,
+            }),
+            outputs: [output(stdout, Stream::Stdout), output(stderr, Stream::Stderr)],
+            tail: Tail::default(),
+            drain_until: None,
+        }
+    }
+}
+
+impl Io {
+    pub(in crate::monitor) fn start(
+        inbox: Sender<Input>,
+        log: Log,
+        listeners: Arc<Listeners>,
+        dispatcher: Arc<OnceLock<Dispatcher>>,
+        show_output: bool,
+    ) -> Result<Io> {
+        let waker = Arc::new(Waker::new().map_err(Error::os("make a pipe"))?);
+        let jobs: Arc<Mutex<Vec<Job>>> = Arc::default();
+        let mut reader = Reader {
+            jobs: Arc::clone(&jobs),
+            waker: Arc::clone(&waker),
+            inbox,
+            log,
+            listeners,
+            dispatcher,
+            show_output,
+            connections: Vec::new(),
+            scratch: vec![0; CHUNK],
+        };
+        thread::Builder::new()
+            .name("session-io".into())
+            .spawn(move || reader.run())
+            .map_err(Error::os("start the thread that reads from workers"))?;
+        Ok(Io { jobs, waker })
+    }
+
+    pub(in crate::monitor) fn add(&self, connection: Connection) {
+        self.push(Job::Add(Box::new(connection)));
+    }
+
+    pub(in crate::monitor) fn drain(&self, generation: Generation, within: Duration) {
+        self.push(Job::Drain { generation, within });
+    }
+
+    fn push(&self, job: Job) {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner).push(job);
+        self.waker.wake();
+    }
+}
+
+struct Reader {
+    jobs: Arc<Mutex<Vec<Job>>>,
+    waker: Arc<Waker>,
+    inbox: Sender<Input>,
+    log: Log,
+    listeners: Arc<Listeners>,
+    dispatcher: Arc<OnceLock<Dispatcher>>,
+    show_output: bool,
+    connections: Vec<Connection>,
+    scratch: Vec<u8>,
+}
+
+/// Which descriptor of which connection a poll is about.
+#[derive(Clone, Copy)]
+enum Slot {
+    Channel(usize),
+    Output(usize, usize),
+}
+
+impl Reader {
+    fn run(&mut self) {
+        loop {
+            let (mut polls, slots) = self.polls();
+            if sys::poll(&mut polls, self.next_deadline()).is_err() {
+                // Only a lack of memory in the kernel; there is nothing to do but to try again.
+                thread::yield_now();
+                continue;
+            }
+            if polls[0].readable() {
+                self.waker.clear();
+                self.take_jobs();
+            }
+            for (poll, slot) in polls[1..].iter().zip(slots) {
+                match slot {
+                    Slot::Channel(index) => self.serve_channel(index, poll),
+                    Slot::Output(index, which) if poll.readable() => {
+                        self.read_output(index, which);
+                    }
+                    Slot::Output(..) => {}
+                }
+            }
+            self.end_drained();
+        }
+    }
+
+    fn polls(&self) -> (Vec<Poll>, Vec<Slot>) {
+        let mut polls = vec![Poll::new(self.waker.fd(), Interest::Read)];
+        let mut slots = Vec::new();
+        for (index, connection) in self.connections.iter().enumerate() {
+            if let Some(channel) = &connection.channel {
+                let waiting = channel.outbox.is_waiting();
+                let interest = if waiting { Interest::ReadWrite } else { Interest::Read };
+                polls.push(Poll::new(channel.socket.as_fd(), interest));
+                slots.push(Slot::Channel(index));
+            }
+            for (which, output) in connection.outputs.iter().enumerate() {
+                if let Some(output) = output {
+                    polls.push(Poll::new(output.pipe.as_fd(), Interest::Read));
+                    slots.push(Slot::Output(index, which));
+                }
+            }
+        }
+        (polls, slots)
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        self.connections.iter().filter_map(|connection| connection.drain_until).min()
+    }
+
+    fn take_jobs(&mut self) {
+        let jobs = std::mem::take(&mut *self.jobs.lock().unwrap_or_else(PoisonError::into_inner));
+        for job in jobs {
+            match job {
+                Job::Add(connection) => self.connections.push(*connection),
+                Job::Drain { generation, within } => {
+                    let until = Instant::now() + within;
+                    for connection in &mut self.connections {
+                        if connection.generation == generation {
+                            let earlier = connection.drain_until.map_or(until, |at| at.min(until));
+                            connection.drain_until = Some(earlier);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn serve_channel(&mut self, index: usize, poll: &Poll) {
+        let Reader { connections, inbox, listeners, dispatcher, log, scratch, .. } = self;
+        let connection = &mut connections[index];
+        let Some(channel) = &mut connection.channel else { return };
+        if poll.writable() {
+            channel.outbox.flush();
+        }
+        if !poll.readable() {
+            return;
+        }
+        let ear = Ear { inbox, listeners, dispatcher, log, peer: &connection.peer };
+        match sys::read(channel.socket.as_fd(), scratch) {
+            Ok(count) if count > 0 => {
+                let mut lines = std::mem::take(&mut channel.lines);
+                lines.feed(&scratch[..count], |line| ear.hear(channel, line));
+                channel.lines = lines;
+                if let Some(dropped) = dispatcher.get().map(Dispatcher::take_dropped)
+                    && dropped > 0
+                {
+                    ear.tell(Word::Dropped { count: dropped });
+                }
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            Ok(_) | Err(_) => {
+                if let Some(bad) = channel.lines.finish() {
+                    ear.bad(channel, &bad);
+                }
+                connection.close_channel();
+                let generation = connection.generation;
+                let _ = inbox.send(Input::ChannelClosed { generation });
+            }
+        }
+    }
+
+    fn read_output(&mut self, index: usize, which: usize) {
+        let Reader { connections, log, scratch, show_output, .. } = self;
+        let connection = &mut connections[index];
+        let Some(output) = &mut connection.outputs[which] else { return };
+        let stream = output.stream;
+        match sys::read(output.pipe.as_fd(), scratch) {
+            Ok(count) if count > 0 => {
+                connection.tail.push(&scratch[..count]);
+                if *show_output {
+                    output.lines.push(&scratch[..count], |line| log.output(stream, line));
+                }
+            }
+            Ok(_) | Err(_) => {
+                if *show_output {
+                    output.lines.finish(|line| log.output(stream, line));
+                }
+                connection.outputs[which] = None;
+            }
+        }
+    }
+
+    /// Hands over the tail of each worker that is dead and has no more to write.
+    fn end_drained(&mut self) {
+        if self.next_deadline().is_none() {
+            return;
+        }
+        let now = Instant::now();
+        let inbox = &self.inbox;
+        self.connections.retain_mut(|connection| {
+            let Some(until) = connection.drain_until else { return true };
+            let silent = connection.outputs.iter().all(Option::is_none);
+            if (!silent || connection.channel.is_some()) && now < until {
+                return true;
+            }
+            let generation = connection.generation;
+            if connection.channel.is_some() {
+                connection.close_channel();
+                let _ = inbox.send(Input::ChannelClosed { generation });
+            }
+            let (tail, dropped) = (connection.tail.text(), connection.tail.dropped());
+            let _ = inbox.send(Input::OutputEnded { generation, tail, dropped });
+            false
+        });
+    }
+}
+
+impl Connection {
+    fn close_channel(&mut self) {
+        if let Some(channel) = self.channel.take() {
+            channel.outbox.close();
+        }
+        self.peer.close();
+    }
+}
+
+/// What hears the lines of one worker.
+struct Ear<'a> {
+    inbox: &'a Sender<Input>,
+    listeners: &'a Arc<Listeners>,
+    dispatcher: &'a OnceLock<Dispatcher>,
+    log: &'a Log,
+    peer: &'a Peer,
+}
+
+impl Ear<'_> {
+    fn hear(&self, channel: &mut Channel, line: Result<&[u8], BadLine>) {
+        match line.and_then(decode::<ToMonitor>) {
+            Ok(ToMonitor::Hello { protocol, generation, pid }) if !channel.greeted => {
+                channel.greeted = true;
+                self.tell(Word::Hello { protocol, generation, pid });
+            }
+            Ok(_) if !channel.greeted => {
+                channel.greeted = true;
+                self.tell(Word::NoHello("its first message was no hello".to_owned()));
+            }
+            Err(bad) if !channel.greeted => {
+                channel.greeted = true;
+                self.tell(Word::NoHello(bad.to_string()));
+            }
+            Ok(ToMonitor::Message(message)) => self.hear_message(channel, message),
+            Ok(ToMonitor::Reply(reply)) => {
+                if !self.peer.complete(reply) {
+                    self.bad(channel, &BadLine::NotAVerb("a reply to no request".to_owned()));
+                }
+            }
+            Ok(verb) => self.hear_verb(channel, verb),
+            Err(bad) => self.bad(channel, &bad),
+        }
+    }
+
+    fn hear_message(&self, channel: &mut Channel, message: Message) {
+        if check_name(&message.name).is_err() || BUILT_IN_NAMES.contains(&message.name.as_str()) {
+            self.bad(channel, &BadLine::NotAVerb("a message of a name that is not free".to_owned()));
+            return;
+        }
+        if !self.listeners.has(&message.name) {
+            match message.id {
+                // The asker may be gone; then nobody waits.
+                Some(id) => drop(self.peer.answer(id, Outcome::NoReply)),
+                None => self.bad(channel, &BadLine::NotAVerb(format!(
+                    "a message `{}` that nobody listens for",
+                    crate::text::escape(&message.name)
+                ))),
+            }
+            return;
+        }
+        dispatcher(self.dispatcher, self.listeners, self.log).offer(message, self.peer);
+    }
+
+    fn hear_verb(&self, channel: &mut Channel, verb: ToMonitor) {
+        let now = Instant::now();
+        if now.saturating_duration_since(channel.window) >= Duration::from_secs(1) {
+            channel.window = now;
+            channel.words = 0;
+        }
+        channel.words += 1;
+        let is_crash = matches!(verb, ToMonitor::Crash(_));
+        if channel.words > MAX_WORDS_PER_SECOND && !(is_crash && channel.words < 2 * MAX_WORDS_PER_SECOND) {
+            channel.too_many += 1;
+            if channel.too_many.is_power_of_two() {
+                self.tell(Word::TooMany { count: channel.too_many });
+            }
+            return;
+        }
+        let text = |text: &str| bounded(text, MAX_TEXT).into_owned();
+        let word = match verb {
+            ToMonitor::Ready {} => Word::Ready,
+            ToMonitor::Lifecycle { text: said } => Word::Lifecycle(text(&said)),
+            ToMonitor::Crash(crash) => Word::Crash(crash),
+            ToMonitor::SetPort { name, port, restart } => {
+                Word::SetPort { name: text(&name), port, restart }
+            }
+            ToMonitor::SetPolling { seconds, now } => Word::SetPolling { seconds, now },
+            ToMonitor::Kill { reason, graceful, code } => {
+                Word::Kill { reason: text(&reason), graceful, code }
+            }
+            ToMonitor::Authorize { id, offered } => {
+                Word::Authorize { id, offered: bounded(&offered, MAX_OFFERED).into_owned() }
+            }
+            ToMonitor::Hello { .. } | ToMonitor::Message(_) | ToMonitor::Reply(_) => {
+                self.bad(channel, &BadLine::NotAVerb("a second hello".to_owned()));
+                return;
+            }
+        };
+        self.tell(word);
+    }
+
+    /// Counted, and told at 1, 2, 4, 8, …: a broken worker must not fill the log.
+    fn bad(&self, channel: &mut Channel, bad: &BadLine) {
+        channel.bad += 1;
+        if channel.bad.is_power_of_two() {
+            self.tell(Word::Bad { count: channel.bad, why: bad.to_string() });
+        }
+    }
+
+    /// The owner never waits for this thread, so this wait ends.
+    fn tell(&self, word: Word) {
+        let _ = self.inbox.send(Input::Said { generation: self.peer.generation, word });
+    }
+}
+
+/// The listeners' thread, started for the first message that has a listener: it costs memory
+/// that most sessions can do without.
+pub(in crate::monitor) fn dispatcher<'a>(
+    cell: &'a OnceLock<Dispatcher>,
+    listeners: &Arc<Listeners>,
+    log: &Log,
+) -> &'a Dispatcher {
+    if let Some(running) = cell.get() {
+        return running;
+    }
+    let dispatcher = cell.get_or_init(Dispatcher::new);
+    let observer = log.clone();
+    let started = dispatcher.start(
+        Arc::clone(listeners),
+        Box::new(move |message, told| {
+            if told.panicked > 0 {
+                observer.line(
+                    &Line::new(Who::Monitor)
+                        .bad(format_args!("{} listeners panicked on the message ", told.panicked))
+                        .fact(message.name()),
+                );
+            }
+        }),
+    );
+    if let Err(error) = started {
+        log.line(&Line::new(Who::Monitor).bad("the listeners' thread could not be started: ").plain(error));
+    }
+    dispatcher
+}

@@ -1,0 +1,7 @@
+//! The named threads that watch the outside world and tell the owner. None of them acts.
+
+pub(super) mod io;
+pub(super) mod prober;
+pub(super) mod repl;
+pub(super) mod signals;
+pub(super) mod waiter;

@@ -1,0 +1,24 @@
+//! SIGINT, SIGTERM and SIGHUP to the monitor.
+
+use crossbeam_channel::Sender;
+
+use crate::error::{Error, Result};
+use crate::monitor::input::Input;
+use crate::sys;
+
+/// Must be called before the first worker is spawned. Under `nohup` SIGHUP stays ignored.
+pub(in crate::monitor) fn install(inbox: Sender<Input>) -> Result<()> {
+    let install = || {
+        ctrlc::set_handler(move || {
+            // On a thread of its own, so it may wait for room; an inbox that is gone belongs to
+            // a session that is over.
+            let _ = inbox.send(Input::Signal);
+        })
+    };
+    let outcome = if sys::hangup_is_ignored() {
+        sys::keep_hangup_ignored(install)
+    } else {
+        install()
+    };
+    outcome.map_err(|error| Error::os("install the signal handlers")(std::io::Error::other(error)))
+}
