@@ -39,7 +39,9 @@ pub fn ipc_line(data: &[u8]) {
     }
     for line in lines.iter().flatten() {
         assert!(line.len() <= limit && !line.contains(&b'\n'));
-        let Ok(verb) = codec::decode::<ToMonitor>(line) else { continue };
+        let Ok(verb) = codec::decode::<ToMonitor>(line) else {
+            continue;
+        };
         let encoded = codec::encode(&verb).expect("a short verb fits a line");
         let (newline, line) = encoded.split_last().expect("an encoded verb is a line");
         assert!(*newline == b'\n' && !line.contains(&b'\n'));
@@ -72,7 +74,10 @@ pub fn config(data: &[u8]) {
     };
     check_names_and_ports(&config);
     let within = |value: Duration, range: &std::ops::RangeInclusive<f64>| {
-        assert!(range.contains(&value.as_secs_f64()), "{value:?} is not in {range:?}");
+        assert!(
+            range.contains(&value.as_secs_f64()),
+            "{value:?} is not in {range:?}"
+        );
     };
     within(config.polling_interval, &config::INTERVAL_SECONDS);
     assert!(!config.polling_timeout.is_zero());
@@ -85,7 +90,12 @@ pub fn config(data: &[u8]) {
     assert!(config::JITTER.contains(&config.restart.jitter));
     within(config.restart.stable, &config::STABLE_SECONDS);
     within(config.restart.within, &config::WITHIN_SECONDS);
-    assert!(config.restart.max_failures.is_none_or(|count| config::MAX_FAILURES.contains(&count)));
+    assert!(
+        config
+            .restart
+            .max_failures
+            .is_none_or(|count| config::MAX_FAILURES.contains(&count))
+    );
 }
 
 fn check_names_and_ports(config: &Config) {
@@ -111,15 +121,22 @@ fn check_names_and_ports(config: &Config) {
 /// Any line is a command or is refused, in text that a terminal shows and does not obey.
 pub fn repl_line(data: &[u8]) {
     let mut table = Table::new();
-    for usage in ["debug <active|passive> <recipient>", "debug off", "backup [name] [target]"] {
+    for usage in [
+        "debug <active|passive> <recipient>",
+        "debug off",
+        "backup [name] [target]",
+    ] {
         table.add(usage).expect("the usage line is well formed");
     }
     let line = String::from_utf8_lossy(data);
     match table.resolve(&line) {
         Resolved::Refused(text) => {
-            assert!(!text.is_empty() && !text.contains(char::is_control), "{text:?}");
+            assert!(
+                !text.is_empty() && !text.contains(char::is_control),
+                "{text:?}"
+            );
         }
-        Resolved::Empty => assert!(line.bytes().all(|byte| byte == b' ' || byte == b'\t')),
+        Resolved::Empty => assert!(line.trim_matches([' ', '\t', '\r', '\n']).is_empty()),
         Resolved::Builtin(_) | Resolved::User(..) => {}
     }
 }
@@ -138,7 +155,10 @@ pub fn http_head(data: &[u8]) {
         }
         assert_eq!(progress, whole);
     }
-    if let head::Progress::Complete { status, head_len, .. } = whole {
+    if let head::Progress::Complete {
+        status, head_len, ..
+    } = whole
+    {
         assert!((100..=599).contains(&status) && head_len <= answer.len());
         assert_eq!(answer.get(head_len - 1), Some(&b'\n'));
     }
@@ -190,7 +210,12 @@ impl Run {
         match bytes.next() % 4 {
             0 => self.now += Duration::from_millis(u64::from(bytes.next())),
             1 => self.now += Duration::from_millis(u64::from(bytes.next()) * 500),
-            2 => self.now = self.supervisor.next_deadline().map_or(self.now, |at| at.max(self.now)),
+            2 => {
+                self.now = self
+                    .supervisor
+                    .next_deadline()
+                    .map_or(self.now, |at| at.max(self.now))
+            }
             _ => {}
         }
         let event = event(bytes, self.newest);
@@ -222,7 +247,11 @@ impl Run {
         for _ in 0..MAX_ROUNDS {
             let actions = self.supervisor.handle_timeout(self.now);
             self.check(&actions);
-            if self.supervisor.next_deadline().is_none_or(|at| at > self.now) {
+            if self
+                .supervisor
+                .next_deadline()
+                .is_none_or(|at| at > self.now)
+            {
                 return;
             }
         }
@@ -241,7 +270,10 @@ impl Run {
                     (self.newest, self.alive) = (generation, true);
                 }
                 Action::Terminate { generation } | Action::Kill { generation } => {
-                    assert!(self.alive && generation == self.newest, "a signal to the dead");
+                    assert!(
+                        self.alive && generation == self.newest,
+                        "a signal to the dead"
+                    );
                 }
                 Action::Report { generation, .. } => {
                     assert!(generation > self.reported, "a second report");
@@ -261,14 +293,24 @@ impl Run {
 
     fn force_to_an_end(&mut self) {
         // A second signal within an instant counts as the first one, the operator's word never.
-        self.handle(Event::Stop { how: How::Force, code: 0, asker: Asker::Operator });
+        self.handle(Event::Stop {
+            how: How::Force,
+            code: 0,
+            asker: Asker::Operator,
+        });
         self.settle();
         for _ in 0..MAX_DEADLINES {
-            let Some(at) = self.supervisor.next_deadline() else { break };
+            let Some(at) = self.supervisor.next_deadline() else {
+                break;
+            };
             self.now = at;
             self.settle();
         }
-        assert!(self.finished, "a forced stop does not end: {:?}", self.supervisor);
+        assert!(
+            self.finished,
+            "a forced stop does not end: {:?}",
+            self.supervisor
+        );
     }
 }
 
@@ -285,7 +327,10 @@ fn policy(bytes: &mut Bytes<'_>) -> Policy {
         },
         startup_timeout: Duration::from_secs(1) + millis(bytes.next()),
         grace: millis(bytes.next()),
-        polling: (bits & 0x40 == 0).then_some(Polling { interval, timeout: interval }),
+        polling: (bits & 0x40 == 0).then_some(Polling {
+            interval,
+            timeout: interval,
+        }),
         tolerance: u32::from(bits >> 3 & 3),
         restarts: match bits >> 5 & 3 {
             0 | 3 => Restarts::Always,
@@ -295,10 +340,14 @@ fn policy(bytes: &mut Bytes<'_>) -> Policy {
         backoff: Backoff {
             min,
             max: min + millis(bytes.next()),
-            jitter_permille: u16::from(bytes.next()) * 1000 / 255,
+            // From none to all of the delay.
+            jitter_permille: u16::from(bytes.next() % 101) * 10,
             stable: millis(bytes.next()),
         },
-        limit: (bits & 0x80 != 0).then_some(Limit { failures: 3, within: Duration::from_secs(60) }),
+        limit: (bits & 0x80 != 0).then_some(Limit {
+            failures: 3,
+            within: Duration::from_secs(60),
+        }),
     }
 }
 
@@ -311,7 +360,11 @@ fn event(bytes: &mut Bytes<'_>, newest: Generation) -> Event {
         _ => newest,
     };
     let jitter = Jitter(u16::from(value) * 257);
-    let how = if value & 1 == 0 { How::Clean } else { How::Force };
+    let how = if value & 1 == 0 {
+        How::Clean
+    } else {
+        How::Force
+    };
     match kind % 13 {
         0 => Event::Spawned { generation },
         1 => Event::SpawnFailed { generation, jitter },
@@ -320,7 +373,11 @@ fn event(bytes: &mut Bytes<'_>, newest: Generation) -> Event {
         4 => Event::Ready { generation },
         5 => Event::Crashing { generation },
         6 => Event::ChannelClosed { generation },
-        7 => Event::Exited { generation, exit: exit(value), jitter },
+        7 => Event::Exited {
+            generation,
+            exit: exit(value),
+            jitter,
+        },
         8 | 9 => Event::Probed {
             generation,
             verdict: match value % 3 {
@@ -340,7 +397,11 @@ fn event(bytes: &mut Bytes<'_>, newest: Generation) -> Event {
         },
         10 => {
             let interval = Duration::from_secs(u64::from(value) + 1);
-            Event::SetPolling { interval, timeout: interval, now: value & 1 == 0 }
+            Event::SetPolling {
+                interval,
+                timeout: interval,
+                now: value & 1 == 0,
+            }
         }
         11 => Event::Restart { how },
         _ => Event::HandlersDone,
@@ -361,7 +422,9 @@ struct Bytes<'a>(&'a [u8]);
 
 impl Bytes<'_> {
     fn next(&mut self) -> u8 {
-        let Some((&first, rest)) = self.0.split_first() else { return 0 };
+        let Some((&first, rest)) = self.0.split_first() else {
+            return 0;
+        };
         self.0 = rest;
         first
     }
