@@ -136,7 +136,7 @@ pub fn repl_line(data: &[u8]) {
                 "{text:?}"
             );
         }
-        Resolved::Empty => assert!(line.bytes().all(|byte| byte == b' ' || byte == b'\t')),
+        Resolved::Empty => assert!(line.trim_matches([' ', '\t', '\r', '\n']).is_empty()),
         Resolved::Builtin(_) | Resolved::User(..) => {}
     }
 }
@@ -340,7 +340,8 @@ fn policy(bytes: &mut Bytes<'_>) -> Policy {
         backoff: Backoff {
             min,
             max: min + millis(bytes.next()),
-            jitter_permille: u16::from(bytes.next()) * 1000 / 255,
+            // From none to all of the delay.
+            jitter_permille: u16::from(bytes.next() % 101) * 10,
             stable: millis(bytes.next()),
         },
         limit: (bits & 0x80 != 0).then_some(Limit {
