@@ -94,6 +94,10 @@ impl Supervisor {
     #[must_use]
     pub(crate) fn handle(&mut self, now: Time, event: Event) -> Vec<Action> {
         let mut out = Vec::new();
+        if self.want == Want::Finished {
+            // The session is over, perhaps with an unkillable worker left behind.
+            return out;
+        }
         match event {
             Event::Spawned { generation } => self.spawned(now, generation, &mut out),
             Event::SpawnFailed { generation, jitter } => {
