@@ -144,3 +144,129 @@ pub(crate) fn encode(verb: &impl Serialize) -> Result<Vec<u8>> {
     line.push(b'\n');
     Ok(line)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ipc::message::{ToMonitor, ToWorker};
+
+    /// What a buffer makes of the bytes, fed in pieces of this size.
+    fn fed(
+        limit: usize,
+        bytes: &[u8],
+        piece: usize,
+    ) -> (Vec<Result<Vec<u8>, BadLine>>, LineBuffer) {
+        let mut buffer = LineBuffer::with_limit(limit);
+        let mut lines = Vec::new();
+        for piece in bytes.chunks(piece) {
+            buffer.feed(piece, |line| lines.push(line.map(<[u8]>::to_vec)));
+        }
+        (lines, buffer)
+    }
+
+    #[test]
+    fn lines_do_not_depend_on_how_the_bytes_are_cut() {
+        let bytes = b"one\n\n12345678\n123456789\nfar too long for this\nlast\ncut";
+        let (whole, _) = fed(8, bytes, bytes.len());
+        let line = |text: &str| Ok(text.as_bytes().to_vec());
+        let long = || Err(BadLine::TooLong);
+        assert_eq!(
+            whole,
+            [
+                line("one"),
+                line(""),
+                line("12345678"),
+                long(),
+                long(),
+                line("last")
+            ]
+        );
+        for piece in 1..bytes.len() {
+            let (lines, mut buffer) = fed(8, bytes, piece);
+            assert_eq!(lines, whole, "pieces of {piece}");
+            assert_eq!(buffer.finish(), Some(BadLine::Cut(b"cut".to_vec())));
+        }
+    }
+
+    #[test]
+    fn a_line_without_an_end_holds_no_more_than_its_limit() {
+        for (length, kept, skipping) in [(8, 8, false), (9, 0, true), (100_000, 0, true)] {
+            let (lines, buffer) = fed(8, &vec![b'x'; length], 5);
+            assert_eq!(lines, []);
+            assert_eq!((buffer.partial.len(), buffer.skipping), (kept, skipping));
+            assert!(buffer.partial.capacity() <= 16);
+        }
+    }
+
+    #[test]
+    fn bytes_come_from_any_reader() {
+        let mut source: &[u8] = b"a\nb";
+        let mut lines = 0;
+        let count = LineBuffer::default().read_from(&mut source, &mut [0; 64], |_| lines += 1);
+        assert_eq!((count.unwrap(), lines), (3, 1));
+    }
+
+    #[test]
+    fn what_is_no_verb_is_refused_and_never_panics() {
+        for line in [
+            "",
+            " ",
+            "null",
+            "[]",
+            "{}",
+            "\u{feff}{\"ready\":{}}",
+            "{\"ready\":{}}x",
+            "{\"ready\":[]}x",
+            "{\"ready\":{\"a\":1}}",
+            "{\"Ready\":{}}",
+            "{\"ready\":{},\"ready\":{}}",
+            "{\"welcome\":{}}",
+            "{\"kill\":{\"reason\":1,\"graceful\":true,\"code\":0}}",
+            "{\"kill\":{\"reason\":\"x\",\"graceful\":true,\"code\":-1}}",
+            "{\"kill\":{\"reason\":\"x\",\"reason\":\"y\",\"graceful\":true,\"code\":0}}",
+            "{\"set_port\":{\"name\":\"server\",\"port\":1e999,\"restart\":true}}",
+            "{\"lifecycle\":{\"text\":\"\\ud800\"}}",
+            "{\"lifecycle\":{\"text\":\"\u{1}\"}}",
+            "{\"message\":{\"name\":\"x\"}}",
+            "{\"__proto__\":{}}",
+            "\u{0}",
+        ] {
+            assert!(decode::<ToMonitor>(line.as_bytes()).is_err(), "{line:?}");
+        }
+        let deep = format!(
+            "{{\"message\":{{\"name\":\"x\",\"args\":{}{}}}}}",
+            "[".repeat(100_000),
+            "]".repeat(100_000)
+        );
+        // Arguments stay text until their listener is there, and are too deep for it then.
+        let Ok(ToMonitor::Message(message)) = decode(deep.as_bytes()) else {
+            panic!("not a message")
+        };
+        assert!(serde_json::from_str::<serde_json::Value>(message.args.get()).is_err());
+        assert!(decode::<ToMonitor>(&[0xff, 0xfe]).is_err());
+        assert!(
+            decode::<ToMonitor>(b"{\"ready\":{}}\r").is_ok(),
+            "blanks around a verb do no harm"
+        );
+        assert!(
+            decode::<ToWorker>(b"{\"hello\":{\"protocol\":1,\"generation\":1,\"pid\":1}}").is_err()
+        );
+    }
+
+    #[test]
+    fn a_line_has_a_longest_length() {
+        let verb = |length: usize| ToMonitor::Lifecycle {
+            text: "x".repeat(length),
+        };
+        let frame = encode(&verb(0)).unwrap().len() - 1;
+        for (length, fits) in [
+            (MAX_LINE, true),
+            (MAX_LINE + 1, false),
+            (3 * MAX_LINE, false),
+        ] {
+            assert_eq!(encode(&verb(length - frame)).is_ok(), fits, "{length}");
+        }
+        let line = encode(&verb(10)).unwrap();
+        assert_eq!(line.iter().filter(|&&byte| byte == b'\n').count(), 1);
+    }
+}

@@ -101,3 +101,60 @@ impl Drop for Ticket<'_> {
         self.pending.lock().waiting.remove(&self.id);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOON: Duration = Duration::from_secs(10);
+
+    #[test]
+    fn a_request_completes_exactly_once() {
+        let pending = Pending::default();
+        let ticket = pending.register().unwrap();
+        let id = ticket.id;
+        assert!(!pending.complete(id + 1, Outcome::Busy), "of no request");
+        assert!(pending.complete(id, Outcome::Refused("no".to_owned())));
+        assert!(!pending.complete(id, Outcome::Busy), "a duplicate");
+        assert!(matches!(ticket.wait("x", SOON), Err(Error::Refused { reason }) if reason == "no"));
+    }
+
+    #[test]
+    fn what_is_not_answered_times_out_and_is_forgotten() {
+        let pending = Pending::default();
+        let ticket = pending.register().unwrap();
+        let id = ticket.id;
+        assert!(matches!(
+            ticket.wait("x", Duration::ZERO),
+            Err(Error::Timeout(_))
+        ));
+        assert!(
+            !pending.complete(id, Outcome::Busy),
+            "a reply after the timeout"
+        );
+    }
+
+    #[test]
+    fn a_dead_peer_ends_every_request_and_takes_no_more() {
+        let pending = Pending::default();
+        let tickets: Vec<_> = (0..3).map(|_| pending.register().unwrap()).collect();
+        pending.close();
+        for ticket in tickets {
+            assert!(matches!(ticket.wait("x", SOON), Err(Error::PeerDied)));
+        }
+        assert!(matches!(pending.register(), Err(Error::PeerDied)));
+    }
+
+    #[test]
+    fn the_number_in_flight_is_bounded() {
+        let pending = Pending::default();
+        let mut tickets: Vec<_> = (0..MAX_PENDING)
+            .map(|_| pending.register().unwrap())
+            .collect();
+        for _ in 0..1000 {
+            assert!(matches!(pending.register(), Err(Error::Busy)));
+        }
+        tickets.pop();
+        assert!(pending.register().is_ok());
+    }
+}
