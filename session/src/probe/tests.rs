@@ -569,8 +569,6 @@ fn a_stranger_on_the_port_is_never_healthy() {
 }
 
 #[test]
-#[cfg(target_os = "linux")]
-#[cfg_attr(miri, ignore = "opens sockets")]
 fn the_search_for_the_owner_takes_nothing_from_the_deadline() {
     let mut clock = Clock::start(AMPLE);
     let (started, deadline) = (clock.started, clock.deadline);

@@ -215,10 +215,6 @@ mod tests {
                 "cannot probe: too many open files",
             ),
             (
-                Verdict::Inconclusive(Obstacle::Other(libc::EACCES)),
-                "cannot probe: Permission denied (os error 13)",
-            ),
-            (
                 holder(Some(4711), Some("nginx")),
                 "port 3000 is held by pid 4711 (nginx)",
             ),
@@ -235,5 +231,12 @@ mod tests {
             Failure::TimedOut(Phase::Answer).to_string(),
             "no answer in time"
         );
+
+        // The words for a number are the system's own.
+        let denied = io::Error::from_raw_os_error(libc::EACCES);
+        let told = Obstacle::Other(libc::EACCES).to_string();
+        assert_eq!(told, format!("cannot probe: {denied}"));
+        let nameless = Obstacle::Other(0).to_string();
+        assert_eq!(nameless, "cannot probe: an error without a number");
     }
 }

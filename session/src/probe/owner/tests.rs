@@ -194,7 +194,14 @@ impl Table {
             std::process::id(),
             NEXT.fetch_add(1, Ordering::Relaxed)
         );
-        let root = std::env::temp_dir().join(name);
+        // Thousands of small files: in memory where that can be had.
+        let memory = PathBuf::from("/dev/shm");
+        let parent = if memory.is_dir() {
+            memory
+        } else {
+            std::env::temp_dir()
+        };
+        let root = parent.join(name);
         fs::create_dir_all(root.join("self/net")).expect("a directory");
         fs::write(root.join("self/net/tcp"), "").expect("a table");
         Self { root }
