@@ -79,22 +79,22 @@ pub fn config(data: &[u8]) {
             "{value:?} is not in {range:?}"
         );
     };
-    within(config.polling_interval, &config::INTERVAL_SECONDS);
+    within(config.polling_interval, &config::limits::INTERVAL_SECONDS);
     assert!(!config.polling_timeout.is_zero());
     assert!(config.polling_timeout <= config.polling_interval);
-    within(config.startup_timeout, &config::STARTUP_SECONDS);
-    within(config.grace, &config::GRACE_SECONDS);
-    within(config.restart.min_delay, &config::DELAY_SECONDS);
-    within(config.restart.max_delay, &config::DELAY_SECONDS);
+    within(config.startup_timeout, &config::limits::STARTUP_SECONDS);
+    within(config.grace, &config::limits::GRACE_SECONDS);
+    within(config.restart.min_delay, &config::limits::DELAY_SECONDS);
+    within(config.restart.max_delay, &config::limits::DELAY_SECONDS);
     assert!(config.restart.min_delay <= config.restart.max_delay);
-    assert!(config::JITTER.contains(&config.restart.jitter));
-    within(config.restart.stable, &config::STABLE_SECONDS);
-    within(config.restart.within, &config::WITHIN_SECONDS);
+    assert!(config::limits::JITTER.contains(&config.restart.jitter));
+    within(config.restart.stable, &config::limits::STABLE_SECONDS);
+    within(config.restart.within, &config::limits::WITHIN_SECONDS);
     assert!(
         config
             .restart
             .max_failures
-            .is_none_or(|count| config::MAX_FAILURES.contains(&count))
+            .is_none_or(|count| config::limits::MAX_FAILURES.contains(&count))
     );
 }
 
@@ -105,11 +105,11 @@ fn check_names_and_ports(config: &Config) {
     if let Some(route) = &config.polling_route {
         assert!(route.starts_with('/') && route.bytes().all(|byte| byte.is_ascii_graphic()));
     }
-    assert!(config.ports.contains_key(config::SERVER_PORT));
+    assert!(config.ports.contains_key(config::limits::SERVER_PORT));
     let range = if config.allow_privileged_ports {
-        config::PRIVILEGED_PORT_RANGE
+        config::limits::PRIVILEGED_PORT_RANGE
     } else {
-        config::PORT_RANGE
+        config::limits::PORT_RANGE
     };
     let mut numbers: Vec<u16> = config.ports.values().copied().collect();
     assert!(numbers.iter().all(|port| range.contains(port)));

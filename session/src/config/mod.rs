@@ -5,7 +5,7 @@
 
 mod fault;
 mod json;
-mod limits;
+pub(crate) mod limits;
 mod load;
 #[cfg(test)]
 mod tests;

@@ -51,8 +51,10 @@ pub(crate) struct Worker {
     pub(crate) phase: Phase,
     /// Why it has to go; `None` while it may stay.
     pub(crate) leaving: Option<Leaving>,
-    /// When it became ready, kept after it is not any more.
-    pub(crate) ready_since: Option<Time>,
+    /// How long it was ready, once it is not any more: dying slowly makes nothing stable.
+    pub(crate) ready_for: Option<Duration>,
+    /// The driver has said that the process exists.
+    exists: bool,
     startup_deadline: Option<Time>,
     channel: Channel,
     probes: Probes,
@@ -91,7 +93,8 @@ impl Worker {
             generation,
             phase: Phase::Spawning,
             leaving: None,
-            ready_since: None,
+            ready_for: None,
+            exists: false,
             startup_deadline: None,
             channel: Channel::Open,
             probes: Probes {
@@ -106,25 +109,35 @@ impl Worker {
     }
 
     pub(crate) fn spawned(&mut self, now: Time, policy: &Policy, out: &mut Vec<Action>) {
+        if std::mem::replace(&mut self.exists, true) {
+            return;
+        }
+        let generation = self.generation;
+        out.push(Action::Tell(Notice::Spawned { generation }));
         match self.phase {
             Phase::Spawning => {
                 self.phase = Phase::Handshaking {
                     deadline: now + HANDSHAKE_TIMEOUT,
                 };
                 self.startup_deadline = Some(now + policy.startup_timeout);
-                out.push(Action::Tell(Notice::Spawned {
-                    generation: self.generation,
-                }));
             }
+            // What it was told before it existed, it has not heard.
+            Phase::Draining { .. } => {
+                let why = self.leaving.unwrap_or(Leaving::Stop);
+                out.push(Action::AskToExit { generation, why });
+            }
+            Phase::Terminating { .. } => out.push(Action::Terminate { generation }),
+            Phase::Killing { .. } | Phase::Unkillable => out.push(Action::Kill { generation }),
             Phase::Handshaking { .. }
             | Phase::Starting
             | Phase::Ready { .. }
-            | Phase::Draining { .. }
-            | Phase::Terminating { .. }
-            | Phase::Killing { .. }
-            | Phase::Unkillable
             | Phase::Dead { .. } => {}
         }
+    }
+
+    /// Its process could not be made, and no other word of it has come: there is nothing to end.
+    pub(crate) fn can_fail_to_spawn(&self) -> bool {
+        !self.exists && !matches!(self.phase, Phase::Dead { .. })
     }
 
     pub(crate) fn hello(&mut self, now: Time, policy: &Policy, out: &mut Vec<Action>) {
@@ -184,7 +197,6 @@ impl Worker {
 
     fn become_ready(&mut self, now: Time, out: &mut Vec<Action>) {
         self.phase = Phase::Ready { since: now };
-        self.ready_since = Some(now);
         self.startup_deadline = None;
         self.probes.next = self.probes.polling.map(|polling| now + polling.interval);
         out.push(Action::Tell(Notice::Ready {
@@ -197,9 +209,12 @@ impl Worker {
         match self.phase {
             Phase::Handshaking { .. } | Phase::Starting | Phase::Ready { .. } => {
                 self.leaving = Some(Leaving::Crashing);
-                self.phase = Phase::Draining {
-                    deadline: now + policy.grace,
-                };
+                self.go(
+                    now,
+                    Phase::Draining {
+                        deadline: now + policy.grace,
+                    },
+                );
             }
             // It was leaving anyway, and stays as planned as it was.
             Phase::Spawning
@@ -241,11 +256,14 @@ impl Worker {
             | Phase::Terminating { .. }
             | Phase::Killing { .. }
             | Phase::Unkillable => {
-                self.phase = Phase::Dead {
-                    exit,
-                    jitter,
-                    deadline: now + SETTLE,
-                };
+                self.go(
+                    now,
+                    Phase::Dead {
+                        exit,
+                        jitter,
+                        deadline: now + SETTLE,
+                    },
+                );
                 out.push(Action::Tell(Notice::Exited {
                     generation: self.generation,
                     exit,
@@ -353,9 +371,12 @@ impl Worker {
                 How::Clean,
             ) => {
                 self.leaving = Some(why);
-                self.phase = Phase::Draining {
-                    deadline: now + policy.grace,
-                };
+                self.go(
+                    now,
+                    Phase::Draining {
+                        deadline: now + policy.grace,
+                    },
+                );
                 out.push(Action::AskToExit {
                     generation: self.generation,
                     why,
@@ -383,17 +404,33 @@ impl Worker {
         }
     }
 
+    /// To the next phase on its way out.
+    fn go(&mut self, now: Time, phase: Phase) {
+        if let Phase::Ready { since } = self.phase {
+            self.ready_for = Some(now.saturating_sub(since));
+        }
+        self.phase = phase;
+    }
+
     fn kill(&mut self, now: Time, out: &mut Vec<Action>) {
-        self.phase = Phase::Killing {
-            deadline: now + REAP,
-        };
+        self.go(
+            now,
+            Phase::Killing {
+                deadline: now + REAP,
+            },
+        );
         out.push(Action::Kill {
             generation: self.generation,
         });
     }
 
-    fn terminate(&mut self, deadline: Time, out: &mut Vec<Action>) {
-        self.phase = Phase::Terminating { deadline };
+    fn terminate(&mut self, now: Time, timeout: Duration, out: &mut Vec<Action>) {
+        self.go(
+            now,
+            Phase::Terminating {
+                deadline: now + timeout,
+            },
+        );
         out.push(Action::Terminate {
             generation: self.generation,
         });
@@ -423,7 +460,7 @@ impl Worker {
             }
             Phase::Draining { deadline } if deadline <= now => {
                 out.push(Action::Tell(Notice::Terminating { generation }));
-                self.terminate(now + TERMINATE, out);
+                self.terminate(now, TERMINATE, out);
             }
             Phase::Terminating { deadline } if deadline <= now => {
                 out.push(Action::Tell(Notice::Killing { generation }));
@@ -453,7 +490,7 @@ impl Worker {
             out.push(Action::Tell(Notice::ChannelLost { generation }));
             self.leaving = Some(Leaving::ChannelLost);
             // No message reaches it any more, so the grace period begins with the signal.
-            self.terminate(now + policy.grace, out);
+            self.terminate(now, policy.grace, out);
             return;
         }
         if self
@@ -480,7 +517,13 @@ impl Worker {
             .is_some_and(|flight| flight.overdue <= now)
         {
             self.probes.in_flight = None;
-            self.probes.next = Some(now + polling.interval);
+            let is_ready = matches!(self.phase, Phase::Ready { .. });
+            let wait = if is_ready {
+                polling.interval
+            } else {
+                self.probes.quick
+            };
+            self.probes.next = Some(now + wait);
             out.push(Action::Tell(Notice::ProbeLost { generation }));
         }
         if self.probes.in_flight.is_none() && self.probes.next.is_some_and(|at| at <= now) {

@@ -95,7 +95,6 @@ impl Supervisor {
     pub(crate) fn handle(&mut self, now: Time, event: Event) -> Vec<Action> {
         let mut out = Vec::new();
         if self.want == Want::Finished {
-            // The session is over, perhaps with an unkillable worker left behind.
             return out;
         }
         match event {
@@ -160,6 +159,9 @@ impl Supervisor {
     #[must_use]
     pub(crate) fn handle_timeout(&mut self, now: Time) -> Vec<Action> {
         let mut out = Vec::new();
+        if self.want == Want::Finished {
+            return out;
+        }
         match &mut self.slot {
             Slot::Empty => {}
             Slot::BackingOff { until } => {
@@ -185,6 +187,9 @@ impl Supervisor {
 
     #[must_use]
     pub(crate) fn next_deadline(&self) -> Option<Time> {
+        if self.want == Want::Finished {
+            return None;
+        }
         let slot = match &self.slot {
             Slot::Empty => None,
             Slot::BackingOff { until } => Some(*until),
@@ -266,8 +271,8 @@ impl Supervisor {
         jitter: Jitter,
         out: &mut Vec<Action>,
     ) {
-        let state = self.state();
-        if self.worker(generation).is_none() || state != State::Spawning {
+        let worker = self.worker(generation);
+        if !worker.is_some_and(|worker| worker.can_fail_to_spawn()) {
             return;
         }
         out.push(Action::Report {
@@ -307,8 +312,8 @@ impl Supervisor {
                 None => {
                     report(&worker, crash, out);
                     let stable = worker
-                        .ready_since
-                        .is_some_and(|since| since + self.policy.backoff.stable <= now);
+                        .ready_for
+                        .is_some_and(|ready_for| ready_for >= self.policy.backoff.stable);
                     self.back_off(now, stable, jitter, out);
                 }
             },
@@ -317,9 +322,9 @@ impl Supervisor {
 
     /// Does the session end with this worker, and with which code?
     fn final_code(&self, exit: Exit, cause: CauseKind) -> Option<Final> {
-        let by_itself = matches!(cause, CauseKind::Exit | CauseKind::Told);
+        let by_itself = cause == CauseKind::Exit;
         if let Exit::Code(code) = exit
-            && cause == CauseKind::Exit
+            && by_itself
             && !self.ever_ready
             && FINAL_CODES.contains(&code)
         {
