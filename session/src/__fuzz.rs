@@ -105,7 +105,7 @@ fn check_names_and_ports(config: &Config) {
     if let Some(route) = &config.polling_route {
         assert!(route.starts_with('/') && route.bytes().all(|byte| byte.is_ascii_graphic()));
     }
-    assert!(config.ports.contains_key(config::limits::SERVER_PORT));
+    assert!(config.ports.contains_key(config::SERVER_PORT));
     let range = if config.allow_privileged_ports {
         config::limits::PRIVILEGED_PORT_RANGE
     } else {
