@@ -224,17 +224,18 @@ impl Run {
     }
 
     fn handle(&mut self, event: Event) {
-        let ends = match event {
-            Event::Exited { generation, .. } | Event::SpawnFailed { generation, .. } => {
-                generation == self.newest
-            }
-            _ => false,
-        };
-        if ends {
+        if let Event::Exited { generation, .. } = event
+            && generation == self.newest
+        {
             self.alive = false;
         }
         let before = self.supervisor.snapshot();
         let actions = self.supervisor.handle(self.now, event);
+        // Of a process that is there it is not believed, and then there is no report.
+        let is_report = |action: &Action| matches!(action, Action::Report { .. });
+        if matches!(event, Event::SpawnFailed { .. }) && actions.iter().any(is_report) {
+            self.alive = false;
+        }
         if matches!(event, Event::Stop { .. }) {
             assert!(self.supervisor.snapshot().stopping);
         }
