@@ -68,6 +68,16 @@ fn bench_ipc_prints_its_figures_last() {
 }
 
 #[test]
+fn bench_ipc_refuses_to_measure_nothing() {
+    for args in [["0", "5"], ["5", "0"], ["x", "5"]] {
+        let mut session = Start::default()
+            .args(&args)
+            .run(env!("CARGO_BIN_EXE_bench_ipc"));
+        assert_eq!(session.wait().0.code(), Some(64), "{args:?}");
+    }
+}
+
+#[test]
 fn a_configuration_with_five_mistakes_names_five_places_and_starts_nothing() {
     let config = r#""pollingRoute":"x","pollingIntervalSeconds":0,"showServerOutput":1,
         "stop":{"graceSeconds":-1},"restart":{"minDelay":1}"#;

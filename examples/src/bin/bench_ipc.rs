@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! $ cargo run --release --bin bench_ipc 10000 100000
-//! {"oneway_per_s":…,"rtt_us":{"max":…,"min":…,"n":10000,"p50":…,"p95":…}}     the last line
+//! {"oneway_per_s":…,"rtt_us":{"max":…,"min":…,"n":10000,"p50":…,"p95":…}}     its last line
 //! ```
 //!
 //! Round trips first, then messages one way. Every 4,096 of those the worker asks how many the
@@ -32,7 +32,7 @@ fn main() -> ExitCode {
         .skip(1)
         .map(|arg| arg.parse().ok())
         .collect();
-    let Some(&[round_trips, one_way]) = numbers.as_deref() else {
+    let Some(&[round_trips @ (1..), one_way @ (1..)]) = numbers.as_deref() else {
         let _ = io::stderr().write_all(b"usage: bench_ipc ROUNDTRIPS ONEWAY, both at least 1\n");
         return ExitCode::from(EXIT_USAGE);
     };

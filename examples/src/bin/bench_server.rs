@@ -15,10 +15,15 @@ use std::mem;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
 use session::Worker;
 use session_examples::Request;
+
+/// How long to wait after `accept` failed, lest a lack of descriptors become a lack of processor.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 #[session::main]
 fn main(worker: Worker) -> Result<(), Box<dyn Error>> {
@@ -39,6 +44,7 @@ fn main(worker: Worker) -> Result<(), Box<dyn Error>> {
     loop {
         // What goes wrong with one connection is over with it.
         let Ok((mut stream, _)) = server.accept() else {
+            thread::sleep(ACCEPT_PAUSE);
             continue;
         };
         let _busy = in_hand.lock().unwrap_or_else(PoisonError::into_inner);

@@ -95,9 +95,9 @@ fn back_up(handle: &MonitorHandle, name: &str) -> Result<Value> {
 fn debug(handle: &MonitorHandle, args: &Args) -> Result<()> {
     let recipient = args.get("recipient").unwrap_or_default();
     let status = handle.status()?;
+    let (state, generation, restarts) = (&status.state, status.generation, status.restarts);
     handle.log(format!(
-        "to {recipient}: {} since {:?}",
-        status.state, status.uptime
+        "to {recipient}: generation {generation} is {state}, after {restarts} restarts"
     ));
     if args.at(0) == Some("active") {
         let answer = handle.request("debug", (), DEBUG_TIMEOUT)?;

@@ -27,6 +27,8 @@ const BACKUP_TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_LISTENERS: usize = 64;
 /// How long one listener may keep the last word from the others.
 const LAST_WORD: Duration = Duration::from_millis(100);
+const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\
+    Connection: close\r\n\r\ndata: welcome\n\n";
 
 #[session::main(monitor = keep::set_up)]
 fn main(worker: Worker) -> Result<(), Box<dyn Error>> {
@@ -87,15 +89,16 @@ impl Events {
     fn attend(&self, stream: &mut TcpStream) -> io::Result<()> {
         let listener = stream.try_clone()?;
         let client = stream.peer_addr()?;
-        if self.lock().len() >= MAX_LISTENERS {
+        stream.set_write_timeout(Some(LAST_WORD))?;
+        let mut audience = self.lock();
+        if audience.len() >= MAX_LISTENERS {
+            drop(audience);
             return answer(stream, 503, "too many listeners\n");
         }
-        stream.set_write_timeout(Some(LAST_WORD))?;
-        stream.write_all(
-            b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n\
-              data: welcome\n\n",
-        )?;
-        self.lock().push(listener);
+        // Under the lock, so that no farewell comes before it; a new connection takes it at once.
+        stream.write_all(HEAD)?;
+        audience.push(listener);
+        drop(audience);
         stream.set_read_timeout(None)?;
         let gone = io::copy(&mut &*stream, &mut io::sink());
         self.lock()
