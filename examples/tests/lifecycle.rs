@@ -116,6 +116,7 @@ fn a_program_that_does_what_it_is_asked_and_ends_is_not_started_again() {
         let log = session.rest();
         assert_eq!(log.matches("spawned new server worker").count(), 1, "{log}");
         assert!(!log.contains("crash report"), "{log}");
+        assert_eq!(log.contains("\nchaos 0."), args[0] == "--version", "{log}");
     }
 }
 

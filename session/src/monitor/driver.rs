@@ -78,6 +78,8 @@ pub(super) struct Driver {
     pub(super) restarts: u64,
     pub(super) stop_reason: Option<String>,
     pub(super) forced: bool,
+    /// The session ends with its worker, whose output is then its answer (`--version`).
+    pub(super) ended_by_itself: bool,
     pub(super) finishing: Option<(u8, Instant)>,
     last_exit: Option<String>,
     last_probe: Option<(String, Duration, Instant)>,
@@ -116,6 +118,7 @@ impl Driver {
             restarts: 0,
             stop_reason: None,
             forced: false,
+            ended_by_itself: false,
             finishing: None,
             last_exit: None,
             last_probe: None,
@@ -196,6 +199,13 @@ impl Driver {
                 tail,
                 dropped,
             } => {
+                if self.ended_by_itself && !self.parts.config.show_server_output {
+                    for line in tail.lines() {
+                        self.parts
+                            .log
+                            .output(crate::log::Stream::Stdout, line.as_bytes());
+                    }
+                }
                 if let Some(record) = self.record(generation) {
                     record.output = Some((tail, dropped));
                 }

@@ -185,6 +185,7 @@ impl Driver {
         ) {
             self.forced = true;
         }
+        self.ended_by_itself |= matches!(notice, Notice::EndedByItself { .. });
         let config = &self.parts.config;
         let listening = config
             .polling_route
