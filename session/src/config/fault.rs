@@ -206,7 +206,7 @@ mod tests {
         for (count, lines, last) in [
             (MAX_SHOWN, MAX_SHOWN, "c.json:100:1: host: text 100"),
             (MAX_SHOWN + 1, MAX_SHOWN + 1, "c.json: and 1 more"),
-            (MAX_SHOWN * 100, MAX_SHOWN + 1, "c.json: and 9900 more"),
+            (MAX_SHOWN * 10, MAX_SHOWN + 1, "c.json: and 900 more"),
         ] {
             // Whichever way they come, the first of the file are kept.
             let forward = faults(1..=count).to_string();

@@ -1,16 +1,19 @@
 //! The configuration: plain types and their defaults.
 //!
 //! `load` reads the file, `text` and `json` make a tree of it that knows its lines and columns,
-//! and `validate` turns the tree into a [`Config`] or tells all that is wrong with it at once.
+//! and `validate` turns the tree into a [`Config`] or tells all that is wrong with it at once,
+//! object by object (`section`) and value by value (`value`), within the `limits`.
 
 mod fault;
 mod json;
 pub(crate) mod limits;
 mod load;
+mod section;
 #[cfg(test)]
 mod tests;
 mod text;
 mod validate;
+mod value;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};

@@ -421,6 +421,7 @@ fn one_mistake_has_one_line() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "takes an interpreter minutes")]
 fn a_file_full_of_faults_is_told_in_bounded_space() {
     let keys = |count: usize| {
         (0..count)
@@ -436,6 +437,7 @@ fn a_file_full_of_faults_is_told_in_bounded_space() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "takes an interpreter minutes")]
 fn the_size_is_limited() {
     let sized = |length: usize| {
         let frame = r#"{ "app": "" }"#.len();

@@ -1,0 +1,130 @@
+//! One value of the file, read as the type that its key asks for.
+
+use std::net::IpAddr;
+
+use serde_json::{Number, Value};
+
+use super::fault::{Faults, Path};
+use super::json::{Json, Member, Node};
+use super::limits::{self, Refusal, did_you_mean, one_of, whole};
+use super::section::refuse;
+use crate::near::near;
+
+pub(super) fn boolean(json: &Json<'_>) -> Result<bool, Refusal> {
+    match json {
+        Json::Bool(value) => Ok(*value),
+        _ => Err(Refusal::expected("`true` or `false`")),
+    }
+}
+
+/// The number that stands here. What is no number becomes NaN, which lies in no range, so that the
+/// check of the range tells what was expected in either case.
+pub(super) fn number(json: &Json<'_>) -> f64 {
+    match json {
+        Json::Number(digits) => digits.parse().unwrap_or(f64::NAN),
+        _ => f64::NAN,
+    }
+}
+
+/// A count without an upper limit. More failures than fit would take a century of probes, so there
+/// the greatest count means the same.
+pub(super) fn count(json: &Json<'_>) -> Result<u32, Refusal> {
+    let count = whole(number(json)).ok_or_else(|| Refusal::expected("a whole number from 0"))?;
+    Ok(u32::try_from(count).unwrap_or(u32::MAX))
+}
+
+pub(super) fn max_failures(json: &Json<'_>) -> Result<Option<u32>, Refusal> {
+    match json {
+        Json::Null => Ok(None),
+        _ => limits::max_failures(whole(number(json))).map(Some),
+    }
+}
+
+pub(super) fn choice<T: Copy>(json: &Json<'_>, choices: &[(&str, T)]) -> Result<T, Refusal> {
+    let names = choices.iter().map(|(name, _)| *name);
+    let Json::Text(text) = json else {
+        return Err(Refusal::expected(one_of(names)));
+    };
+    match choices.iter().find(|(name, _)| name == text) {
+        Some((_, value)) => Ok(*value),
+        None => {
+            let advice = near(text, names.clone()).map(did_you_mean);
+            Err(Refusal::expected(one_of(names)).advise(advice))
+        }
+    }
+}
+
+pub(super) fn identifier(json: &Json<'_>) -> Result<String, Refusal> {
+    match json {
+        Json::Text(text) if is_label(text) => Ok(text.clone()),
+        _ => Err(Refusal::expected(
+            "a string that is not empty and has no control characters",
+        )),
+    }
+}
+
+pub(super) fn is_label(text: &str) -> bool {
+    !text.is_empty() && !text.contains(char::is_control)
+}
+
+pub(super) fn host(json: &Json<'_>) -> Result<IpAddr, Refusal> {
+    let address = match json {
+        Json::Text(text) => text.parse().ok(),
+        _ => None,
+    };
+    address.ok_or_else(|| Refusal::expected("an IP address such as `127.0.0.1` or `::1`"))
+}
+
+pub(super) fn route(json: &Json<'_>) -> Result<Option<String>, Refusal> {
+    match json {
+        Json::Null => Ok(None),
+        Json::Text(text)
+            if text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic()) =>
+        {
+            Ok(Some(text.clone()))
+        }
+        _ => Err(Refusal::expected(
+            "`null` or a path: `/`, then visible ASCII without spaces",
+        )),
+    }
+}
+
+/// The tree without its places.
+pub(super) fn plain(node: &Node<'_>, path: &Path<'_>, faults: &mut Faults) -> Value {
+    match &node.json {
+        Json::Null => Value::Null,
+        Json::Bool(value) => Value::Bool(*value),
+        Json::Number(digits) => plain_number(digits).map_or_else(
+            || {
+                let refusal = Refusal::expected("a number within the range of a 64-bit float");
+                refuse(faults, node, path, &refusal);
+                Value::Null
+            },
+            Value::Number,
+        ),
+        Json::Text(text) => Value::String(text.clone()),
+        Json::Array(items) => {
+            let items = items.iter().enumerate();
+            items
+                .map(|(index, item)| plain(item, &Path::Index(path, index), faults))
+                .collect()
+        }
+        Json::Object(members) => {
+            let members = members.iter().map(|Member { name, value, .. }| {
+                (name.clone(), plain(value, &Path::Key(path, name), faults))
+            });
+            Value::Object(members.collect())
+        }
+    }
+}
+
+/// Whole numbers stay exact as far as 64 bits go. A negative zero has its sign in a float alone.
+fn plain_number(digits: &str) -> Option<Number> {
+    if let Ok(value) = digits.parse::<u64>() {
+        return Some(value.into());
+    }
+    match digits.parse::<i64>() {
+        Ok(value) if value != 0 => Some(value.into()),
+        _ => Number::from_f64(digits.parse().ok()?),
+    }
+}
