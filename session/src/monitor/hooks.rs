@@ -1,11 +1,12 @@
 //! The program's own code in the monitor: none of it runs on the thread that supervises.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
@@ -56,58 +57,54 @@ impl fmt::Debug for Registered {
 /// A named thread that does jobs one at a time. One that hangs holds up its own kind only.
 #[derive(Debug)]
 pub(super) struct Runner<J> {
-    jobs: Option<Sender<J>>,
-    unfinished: Arc<AtomicUsize>,
+    thread: Option<Thread<J>>,
+}
+
+#[derive(Debug)]
+struct Thread<J> {
+    jobs: Sender<J>,
+    /// Disconnects when the thread has done all its jobs and takes no more.
+    ended: Receiver<Infallible>,
 }
 
 impl<J: Send + 'static> Runner<J> {
     /// A runner that nobody will give a job to: it has no thread.
     pub(super) fn none() -> Runner<J> {
-        Runner {
-            jobs: None,
-            unfinished: Arc::default(),
-        }
+        Runner { thread: None }
     }
 
     pub(super) fn start(name: &str, mut work: impl FnMut(J) + Send + 'static) -> Result<Runner<J>> {
-        let (sender, jobs): (Sender<J>, Receiver<J>) = bounded(MAX_WAITING);
-        let unfinished = Arc::new(AtomicUsize::new(0));
-        let counter = Arc::clone(&unfinished);
+        let (jobs, given) = bounded::<J>(MAX_WAITING);
+        let (end, ended) = bounded(0);
         thread::Builder::new()
             .name(name.to_owned())
             .spawn(move || {
-                for job in jobs {
+                let _end: Sender<Infallible> = end;
+                for job in given {
                     work(job);
-                    counter.fetch_sub(1, Ordering::SeqCst);
                 }
             })
             .map_err(Error::os("start a thread for the program's own code"))?;
         Ok(Runner {
-            jobs: Some(sender),
-            unfinished,
+            thread: Some(Thread { jobs, ended }),
         })
     }
 
     /// Never blocks; `false` if too much waits already, or there is no thread.
     pub(super) fn offer(&self, job: J) -> bool {
-        let Some(jobs) = &self.jobs else { return false };
-        self.unfinished.fetch_add(1, Ordering::SeqCst);
-        let taken = jobs.try_send(job).is_ok();
-        if !taken {
-            self.unfinished.fetch_sub(1, Ordering::SeqCst);
-        }
-        taken
+        let thread = self.thread.as_ref();
+        thread.is_some_and(|thread| thread.jobs.try_send(job).is_ok())
     }
 
     pub(super) fn is_there(&self) -> bool {
-        self.jobs.is_some()
+        self.thread.is_some()
     }
 
-    /// Waits, at the very end of the session, until all jobs are done or the time is over.
-    pub(super) fn finish(&self, within: Duration) {
-        let deadline = Instant::now() + within;
-        while self.unfinished.load(Ordering::SeqCst) > 0 && Instant::now() < deadline {
-            thread::sleep(Duration::from_millis(1));
+    /// At the very end of the session: waits until all jobs are done, or the time is over.
+    pub(super) fn finish(&mut self, within: Duration) {
+        if let Some(Thread { jobs, ended }) = self.thread.take() {
+            drop(jobs);
+            let _ = ended.recv_timeout(within);
         }
     }
 }
@@ -249,5 +246,82 @@ pub(super) fn caught(code: impl FnOnce() -> Result<()>) -> Result<(), String> {
                 text.unwrap_or_else(|| "no message".to_owned())
             ))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOON: Duration = Duration::from_secs(30);
+
+    /// A runner whose first job waits until the gate is dropped, and what it has done.
+    fn gated() -> (Runner<u32>, Sender<()>, Receiver<u32>) {
+        let (gate, closed) = bounded::<()>(0);
+        let (done, seen) = bounded(2 * MAX_WAITING);
+        let runner = Runner::start("test-runner", move |job| {
+            let _ = closed.recv();
+            let _ = done.send(job);
+        });
+        (runner.unwrap(), gate, seen)
+    }
+
+    #[test]
+    fn a_runner_takes_so_many_jobs_and_does_them_all_before_its_end() {
+        let (mut runner, gate, seen) = gated();
+        let taken = (0..10_000).filter(|job| runner.offer(*job)).count();
+        // One may be under way already.
+        assert!((MAX_WAITING..=MAX_WAITING + 1).contains(&taken), "{taken}");
+        drop(gate);
+        runner.finish(SOON);
+        assert_eq!(seen.try_iter().count(), taken);
+    }
+
+    #[test]
+    fn a_job_that_hangs_does_not_hold_up_the_end() {
+        let (mut runner, _gate, seen) = gated();
+        assert!(runner.offer(1));
+        runner.finish(Duration::from_millis(1));
+        assert!(seen.is_empty());
+        let mut none = Runner::<u32>::none();
+        assert!(!none.offer(1) && !none.is_there());
+        none.finish(SOON);
+    }
+
+    #[test]
+    fn exit_handlers_run_once_each_and_one_that_panics_is_told() {
+        let (log, lines) = Log::memory();
+        let (inbox, told) = bounded(4);
+        let (done, seen) = bounded(4);
+        let handler = |number: u32| -> ExitHandler {
+            let done = done.clone();
+            Box::new(move |_| {
+                let _ = done.send(number);
+                assert_ne!(number, 2, "two is refused");
+            })
+        };
+        let handlers = vec![handler(1), handler(2), handler(3)];
+        assert!(run_exit_handlers(
+            handlers,
+            &ExitReason::Restart,
+            &inbox,
+            &log
+        ));
+        assert!(matches!(told.recv_timeout(SOON), Ok(Input::HandlersDone)));
+        let mut ran: Vec<u32> = seen.try_iter().collect();
+        ran.sort_unstable();
+        assert_eq!(ran, [1, 2, 3]);
+        let lines = lines.lock().unwrap();
+        assert!(
+            lines.iter().any(|line| line.contains("two is refused")),
+            "{lines:?}"
+        );
+        assert!(told.is_empty());
+        assert!(!run_exit_handlers(
+            Vec::new(),
+            &ExitReason::Restart,
+            &inbox,
+            &log
+        ));
     }
 }
