@@ -6,11 +6,15 @@
 mod driver;
 mod effects;
 mod handle;
+mod hear;
 mod hooks;
 mod input;
 mod key;
 mod narrate;
+mod operator;
 mod outbox;
+mod policy;
+mod publish;
 mod record;
 mod sources;
 mod spawn;

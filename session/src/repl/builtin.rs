@@ -2,6 +2,7 @@
 
 use super::args::Args;
 use super::line::shown;
+use crate::machine::How;
 
 /// What an operator asked for. Only the syntax of its values was checked: whether a port or an
 /// interval is allowed, and a name known, is for the owner to say, by the rules of the
@@ -27,15 +28,6 @@ pub(crate) enum Command {
         seconds: f64,
         now: bool,
     },
-}
-
-/// How a worker is to end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum How {
-    /// With its exit handlers and a grace period.
-    Clean,
-    /// At once.
-    Force,
 }
 
 /// A built-in command.

@@ -11,6 +11,6 @@ mod tests;
 mod usage;
 
 pub use args::{ArgError, Args};
-pub(crate) use builtin::{Command, How};
+pub(crate) use builtin::Command;
 pub(crate) use line::MAX_LINE;
 pub(crate) use table::{CommandId, Resolved, Table};

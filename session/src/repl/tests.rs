@@ -7,6 +7,7 @@ use super::fault::UsageFault;
 use super::line::MAX_TOKENS;
 use super::usage::{MAX_PARTS, MAX_USAGE};
 use super::*;
+use crate::machine::How;
 
 const SET: &str =
     "`set <port-name> port <number> <true|false>`, `set polling <seconds> <true|false>`";

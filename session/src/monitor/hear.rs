@@ -1,0 +1,201 @@
+//! What a worker says to the owner, and what its probes find.
+
+use std::time::Instant;
+
+use super::driver::Driver;
+use super::input::Word;
+use crate::ipc::message::{Crash, Outcome, PROTOCOL, to_args};
+use crate::log::{Line, Who};
+use crate::machine::{self, Asker, Event, Generation, How};
+use crate::probe;
+
+impl Driver {
+    pub(super) fn said(&mut self, generation: Generation, word: Word) {
+        let worker = || Line::new(Who::Worker);
+        match word {
+            Word::Hello {
+                protocol,
+                generation: theirs,
+                pid,
+            } => {
+                self.hello(generation, protocol, theirs, pid);
+            }
+            Word::NoHello(why) => self.handshake_failed(generation, why),
+            Word::Ready => self.happen(Event::Ready { generation }),
+            Word::Lifecycle(text) => {
+                self.tell(worker().plain("lifecycle phase (").fact(text).plain(")"));
+            }
+            Word::Crash(crash) => {
+                let is_backtrace = matches!(crash, Crash::Backtrace { .. });
+                if let Some(record) = self.record(generation) {
+                    record.tell(crash);
+                }
+                if !is_backtrace {
+                    self.tell(worker().bad("crash event detected"));
+                    self.happen(Event::Crashing { generation });
+                }
+            }
+            Word::SetPort {
+                name,
+                port,
+                restart,
+            } => {
+                self.requested("set_port");
+                let outcome = self
+                    .may_set_port()
+                    .and_then(|()| self.set_port(&name, port, restart));
+                self.tell_outcome(outcome, "the port is changed");
+                let args =
+                    serde_json::json!({ "port": name, "value": port, "immediateRestart": restart });
+                self.tell_listeners("set_port", args, generation);
+            }
+            Word::SetPolling { seconds, now } => {
+                self.requested("set_polling");
+                let outcome = self
+                    .may_set_port()
+                    .and_then(|()| self.set_polling(seconds, now));
+                self.tell_outcome(outcome, "the polling interval is changed");
+            }
+            Word::Kill {
+                reason,
+                graceful,
+                code,
+            } => self.asked_to_kill(generation, reason, graceful, code),
+            Word::Authorize { id, offered } => self.authorize(generation, id, &offered),
+            Word::Bad { count, why } => {
+                self.dropped += 1;
+                self.tell(
+                    worker()
+                        .warn(format_args!(
+                            "{count} messages were not understood, the last: "
+                        ))
+                        .plain(why),
+                );
+            }
+            Word::TooMany { count } => {
+                self.dropped += 1;
+                self.tell(worker().warn(format_args!(
+                    "{count} messages came too fast and were dropped"
+                )));
+            }
+            Word::Dropped { count } => {
+                self.dropped += count;
+                self.tell(worker().warn(format_args!(
+                    "{count} messages were dropped: the listeners could not keep up"
+                )));
+            }
+        }
+    }
+
+    fn requested(&self, what: &str) {
+        self.tell(
+            Line::new(Who::Worker)
+                .plain("action requested (")
+                .fact(what)
+                .plain(")"),
+        );
+    }
+
+    fn hello(&mut self, generation: Generation, protocol: u32, theirs: u64, pid: u32) {
+        let Some(record) = self.record(generation) else {
+            return;
+        };
+        if protocol != PROTOCOL {
+            let why = format!(
+                "expected protocol {PROTOCOL}, found {protocol}: restart the monitor to move to this build"
+            );
+            self.handshake_failed(generation, why);
+        } else if theirs != generation || pid != record.pid {
+            self.handshake_failed(
+                generation,
+                "it gave another generation or process id".to_owned(),
+            );
+        } else {
+            self.happen(Event::Hello { generation });
+        }
+    }
+
+    fn handshake_failed(&mut self, generation: Generation, why: String) {
+        if let Some(record) = self.record(generation) {
+            record.failure = Some(why);
+        }
+        self.happen(Event::HandshakeFailed { generation });
+    }
+
+    fn asked_to_kill(&mut self, generation: Generation, reason: String, graceful: bool, code: u64) {
+        self.requested("kill");
+        let args = serde_json::json!({ "reason": reason, "graceful": graceful, "errorCode": code });
+        let line = Line::new(Who::Monitor);
+        if !self.parts.config.worker.may_kill {
+            self.tell(line.bad("refused: `worker.mayKill` is false"));
+        } else if let Ok(code) = u8::try_from(code) {
+            let how = if graceful { How::Clean } else { How::Force };
+            self.tell_listeners("kill", args, generation);
+            self.stop(reason, how, code, Asker::Worker);
+        } else {
+            self.tell(line.bad(format_args!(
+                "refused: expected an exit code from 0 to 255, found {code}"
+            )));
+        }
+    }
+
+    fn authorize(&mut self, generation: Generation, id: u64, offered: &str) {
+        let right = self
+            .parts
+            .key
+            .as_mut()
+            .is_some_and(|key| key.accepts(offered, Instant::now()));
+        let peer = self
+            .record(generation)
+            .and_then(|record| record.peer.clone());
+        if let (Some(peer), Ok(args)) = (peer, to_args(&right)) {
+            // It may be dead by now; then nobody waits.
+            let _ = peer.answer(id, Outcome::Answer(args));
+        }
+        if !right {
+            self.tell(Line::new(Who::Monitor).warn("a wrong session key was offered"));
+        }
+    }
+
+    pub(super) fn probed(&mut self, generation: Generation, outcome: &probe::Outcome) {
+        let config = &self.parts.config;
+        let route = config.polling_route.as_deref().unwrap_or("/");
+        let words = outcome.verdict.words(route, config.polling_timeout);
+        self.last_probe = Some((words.clone(), outcome.latency, Instant::now()));
+        let verdict = match &outcome.verdict {
+            probe::Verdict::Healthy => machine::Verdict::Healthy,
+            probe::Verdict::Unhealthy(_) | probe::Verdict::Stranger(_) => {
+                machine::Verdict::Unhealthy
+            }
+            probe::Verdict::Inconclusive(_) => machine::Verdict::CannotProbe,
+        };
+        let worth_telling = matches!(
+            outcome.verdict,
+            probe::Verdict::Stranger(_)
+                | probe::Verdict::Unhealthy(
+                    probe::Failure::Redirect(_) | probe::Failure::Status(_)
+                )
+        );
+        let Some(record) = self.record(generation) else {
+            return;
+        };
+        let is_news = record.failure.as_ref() != Some(&words);
+        if verdict == machine::Verdict::Healthy {
+            record.trusted = true;
+            record.failure = None;
+        } else {
+            record.failure = Some(words.clone());
+        }
+        if worth_telling && is_news && !record.trusted {
+            self.tell(
+                Line::new(Who::Monitor)
+                    .warn("not healthy yet: ")
+                    .plain(words),
+            );
+        }
+        self.happen(Event::Probed {
+            generation,
+            verdict,
+        });
+    }
+}

@@ -1,0 +1,174 @@
+//! What the operator types, and what the program's own code in the monitor asks for.
+
+use super::driver::{Driver, MAX_REPORTS};
+use super::input::Ask;
+use super::narrate;
+use super::status::{Probed, Status};
+use crate::config;
+use crate::error::{Error, Result};
+use crate::log::{Line, Who};
+use crate::machine::{Asker, Event, How};
+use crate::repl::{Command, Resolved};
+
+impl Driver {
+    pub(super) fn command(&mut self, line: &str) {
+        let monitor = || Line::new(Who::Monitor);
+        match self.parts.commands.resolve(line) {
+            Resolved::Empty => {}
+            Resolved::Refused(why) => self.tell(monitor().bad(why)),
+            Resolved::User(id, args) => {
+                if !self.parts.actions.offer((id, args)) {
+                    self.tell(
+                        monitor().bad("busy: too many commands wait for one that has not ended"),
+                    );
+                }
+            }
+            Resolved::Builtin(command) => self.builtin(command),
+        }
+    }
+
+    fn builtin(&mut self, command: Command) {
+        match command {
+            Command::Help { about } => {
+                let lines = match about {
+                    None => Ok(self.parts.commands.help()),
+                    Some(name) => self.parts.commands.help_about(&name),
+                };
+                match lines {
+                    Ok(lines) => self.tell_lines(&lines),
+                    Err(why) => self.tell(Line::new(Who::Monitor).bad(why)),
+                }
+            }
+            Command::Status => self.tell_lines(&self.status().lines()),
+            Command::Reports { count } => self.tell_reports(count.unwrap_or(MAX_REPORTS)),
+            Command::Exit(how) => {
+                let reason = "manual exit requested by repl".to_owned();
+                self.stop(reason, how, 0, Asker::Operator);
+            }
+            Command::Restart(how) => self.happen(Event::Restart { how }),
+            Command::Reload => self.tell(Line::new(Who::Monitor).bad(super::NO_RELOAD)),
+            Command::SetPort {
+                name,
+                port,
+                restart,
+            } => {
+                let outcome = self.set_port(&name, port, restart);
+                self.tell_outcome(outcome, "the port is changed");
+            }
+            Command::SetPolling { seconds, now } => {
+                let outcome = self.set_polling(seconds, now);
+                self.tell_outcome(outcome, "the polling interval is changed");
+            }
+        }
+    }
+
+    pub(super) fn answer(&mut self, ask: Ask) {
+        // Whoever asked may have given up by now; then nobody waits.
+        match ask {
+            Ask::SetPort {
+                name,
+                port,
+                restart,
+                reply,
+            } => {
+                let _ = reply.try_send(self.set_port(&name, port, restart));
+            }
+            Ask::SetPolling {
+                seconds,
+                now,
+                reply,
+            } => {
+                let _ = reply.try_send(self.set_polling(seconds, now));
+            }
+            Ask::Status { reply } => drop(reply.try_send(Box::new(self.status()))),
+            Ask::Reports { reply } => {
+                let _ = reply.try_send(self.reports.iter().cloned().collect());
+            }
+        }
+    }
+
+    pub(super) fn may_set_port(&self) -> Result<()> {
+        if self.parts.config.worker.may_set_port {
+            return Ok(());
+        }
+        Err(Error::Invalid(
+            "refused: `worker.maySetPort` is false".to_owned(),
+        ))
+    }
+
+    pub(super) fn set_port(&mut self, name: &str, port: u64, restart: bool) -> Result<()> {
+        self.parts
+            .config
+            .set_port(name, port)
+            .map_err(Error::Invalid)?;
+        if restart {
+            self.happen(Event::Restart { how: How::Clean });
+        }
+        Ok(())
+    }
+
+    pub(super) fn set_polling(&mut self, seconds: f64, at_once: bool) -> Result<()> {
+        let interval = config::check_interval(seconds).map_err(Error::Invalid)?;
+        self.parts.config.set_polling_interval(interval);
+        let timeout = self.parts.config.polling_timeout;
+        self.happen(Event::SetPolling {
+            interval,
+            timeout,
+            now: at_once,
+        });
+        Ok(())
+    }
+
+    fn status(&self) -> Status {
+        let snapshot = self.supervisor.snapshot();
+        let living = self
+            .records
+            .iter()
+            .rev()
+            .find(|record| record.death.is_none() && record.pid != 0);
+        let now = self.now();
+        Status {
+            state: narrate::state(snapshot.state, snapshot.stopping).to_owned(),
+            generation: snapshot.generation,
+            pid: living.map(|record| record.pid),
+            uptime: living.map(|record| record.spawned.elapsed()),
+            restarts: self.restarts,
+            last_exit: self.last_exit.clone(),
+            last_probe: self
+                .last_probe
+                .as_ref()
+                .map(|(verdict, latency, at)| Probed {
+                    verdict: verdict.clone(),
+                    latency: *latency,
+                    ago: at.elapsed(),
+                }),
+            next_deadline: snapshot.next_deadline.map(|at| at.saturating_sub(now)),
+            dropped: self.dropped + self.parts.log.lost().dropped + self.parts.log.lost().failed,
+        }
+    }
+
+    fn tell_reports(&self, count: usize) {
+        if self.reports.is_empty() {
+            self.tell(Line::new(Who::Monitor).good("no worker has crashed"));
+        }
+        let skipped = self.reports.len().saturating_sub(count);
+        for report in self.reports.iter().skip(skipped) {
+            let lines: Vec<String> = report.to_string().lines().map(str::to_owned).collect();
+            self.tell_lines(&lines);
+        }
+    }
+
+    fn tell_lines(&self, lines: &[String]) {
+        for text in lines {
+            self.tell(Line::new(Who::Monitor).plain(text));
+        }
+    }
+
+    pub(super) fn tell_outcome(&self, outcome: Result<()>, done: &str) {
+        let line = Line::new(Who::Monitor);
+        self.tell(match outcome {
+            Ok(()) => line.good(done),
+            Err(error) => line.bad(error.chain()),
+        });
+    }
+}

@@ -1,0 +1,68 @@
+//! Crash reports, once they are complete.
+
+use super::driver::{Driver, MAX_REPORTS};
+use super::hooks::HookJob;
+use super::record::Record;
+use super::sources::io;
+use crate::log::{Line, Who};
+use crate::machine::Generation;
+use crate::report::CrashReport;
+
+/// The lines of output that the log shows of a crash.
+const TAIL_LINES: usize = 40;
+
+impl Driver {
+    /// Makes the reports whose last piece has come, and forgets workers nothing is due of.
+    pub(super) fn settle(&mut self) {
+        let reports: Vec<CrashReport> =
+            self.records.iter_mut().filter_map(Record::report).collect();
+        for report in reports {
+            self.publish(report);
+        }
+        self.records.retain(|record| !record.is_settled());
+    }
+
+    fn publish(&mut self, report: CrashReport) {
+        let line = || Line::new(Who::Monitor);
+        self.tell(
+            line()
+                .bad(format_args!(
+                    "crash report, generation {}: ",
+                    report.generation
+                ))
+                .plain(report.summary()),
+        );
+        for text in report.last_lines(TAIL_LINES) {
+            self.tell(Line::new(Who::Worker).plain("| ").plain(text));
+        }
+        let args = serde_json::to_value(&report).unwrap_or_default();
+        self.tell_listeners("notify_crash", args, report.generation);
+        if self.parts.hooks.is_there()
+            && !self
+                .parts
+                .hooks
+                .offer(HookJob::Crash(Box::new(report.clone())))
+        {
+            self.dropped += 1;
+            self.tell(
+                line().warn("the crash hooks are busy; this report was not delivered to them"),
+            );
+        }
+        if self.reports.len() == MAX_REPORTS {
+            self.reports.pop_front();
+        }
+        self.reports.push_back(report);
+    }
+
+    pub(super) fn tell_listeners(
+        &self,
+        name: &str,
+        args: serde_json::Value,
+        generation: Generation,
+    ) {
+        if self.parts.listeners.has(name) {
+            io::dispatcher(&self.dispatcher, &self.parts.listeners, &self.parts.log)
+                .tell(name, args, generation);
+        }
+    }
+}
