@@ -44,10 +44,13 @@ impl Driver {
                 let outcome = self
                     .may_set_port()
                     .and_then(|()| self.set_port(&name, port, restart));
+                if outcome.is_ok() {
+                    let args = serde_json::json!({
+                        "port": name, "value": port, "immediateRestart": restart,
+                    });
+                    self.tell_listeners("set_port", args, generation);
+                }
                 self.tell_outcome(outcome, "the port is changed");
-                let args =
-                    serde_json::json!({ "port": name, "value": port, "immediateRestart": restart });
-                self.tell_listeners("set_port", args, generation);
             }
             Word::SetPolling { seconds, now } => {
                 self.requested("set_polling");
@@ -63,7 +66,7 @@ impl Driver {
             } => self.asked_to_kill(generation, reason, graceful, code),
             Word::Authorize { id, offered } => self.authorize(generation, id, &offered),
             Word::Bad { count, why } => {
-                self.dropped += 1;
+                self.dropped += since_last_told(count);
                 self.tell(
                     worker()
                         .warn(format_args!(
@@ -73,7 +76,7 @@ impl Driver {
                 );
             }
             Word::TooMany { count } => {
-                self.dropped += 1;
+                self.dropped += since_last_told(count);
                 self.tell(worker().warn(format_args!(
                     "{count} messages came too fast and were dropped"
                 )));
@@ -130,8 +133,8 @@ impl Driver {
             self.tell(line.bad("refused: `worker.mayKill` is false"));
         } else if let Ok(code) = u8::try_from(code) {
             let how = if graceful { How::Clean } else { How::Force };
-            self.tell_listeners("kill", args, generation);
             self.stop(reason, how, code, Asker::Worker);
+            self.tell_listeners("kill", args, generation);
         } else {
             self.tell(line.bad(format_args!(
                 "refused: expected an exit code from 0 to 255, found {code}"
@@ -198,4 +201,9 @@ impl Driver {
             verdict,
         });
     }
+}
+
+/// What is counted is told at 1, 2, 4, 8, …: so many are new.
+fn since_last_told(count: u64) -> u64 {
+    count - count / 2
 }
