@@ -35,6 +35,9 @@ pub(in crate::monitor) const MAX_WORDS_PER_SECOND: u32 = 200;
 /// pipe for ever.
 pub(in crate::monitor) const DRAIN: Duration = Duration::from_millis(500);
 
+/// How long a poll that the system refused is given, so that a lasting refusal costs no processor.
+const POLL_RETRY: Duration = Duration::from_millis(100);
+
 /// What the thread is given to do.
 #[derive(Debug)]
 enum Job {
@@ -190,8 +193,8 @@ impl Reader {
         loop {
             let (mut polls, slots) = self.polls();
             if sys::poll(&mut polls, self.next_deadline()).is_err() {
-                // Only a lack of memory in the kernel; there is nothing to do but to try again.
-                thread::yield_now();
+                // A lack of memory in the kernel, or a limit lowered under our feet: it may pass.
+                thread::sleep(POLL_RETRY);
                 continue;
             }
             if polls[0].readable() {
