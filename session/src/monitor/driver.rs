@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
+use super::LAST_FLUSH;
 use super::handle::MonitorHandle;
 use super::hooks::{ExitHandler, HookJob, Runner};
-use super::input::{Input, LAST_FLUSH};
+use super::input::Input;
 use super::key::SessionKey;
 use super::policy::policy;
 use super::record::{Death, Record};
@@ -23,7 +24,9 @@ use crate::error::{Result, exit_code};
 use crate::ipc::dispatch::Dispatcher;
 use crate::ipc::listeners::Listeners;
 use crate::log::{Line, Log, Who};
-use crate::machine::{Action, Asker, Event, Exit, Generation, How, Jitter, Supervisor, Time};
+use crate::machine::{
+    Action, Asker, Event, Exit, Generation, HANDLERS_BEYOND_GRACE, How, Jitter, Supervisor, Time,
+};
 use crate::repl::{self, Args, CommandId, Table};
 use crate::report::{CrashReport, ExitStatus};
 use crate::sys;
@@ -69,6 +72,7 @@ pub(super) struct Driver {
     pub(super) reports: VecDeque<CrashReport>,
     pub(super) restarts: u64,
     pub(super) stop_reason: Option<String>,
+    stop_accepted: Option<Instant>,
     pub(super) forced: bool,
     /// The session ends with its worker, whose output is then its answer (`--version`).
     pub(super) ended_by_itself: bool,
@@ -109,6 +113,7 @@ impl Driver {
             reports: VecDeque::new(),
             restarts: 0,
             stop_reason: None,
+            stop_accepted: None,
             forced: false,
             ended_by_itself: false,
             finishing: None,
@@ -231,6 +236,7 @@ impl Driver {
         if self.stop_reason.is_none() {
             self.tell(Line::new(Who::Monitor).fact("reason: ").bad(&reason));
             self.stop_reason = Some(reason);
+            self.stop_accepted = Some(Instant::now());
         }
         self.happen(Event::Stop { how, code, asker });
     }
@@ -297,13 +303,24 @@ impl Driver {
         self.settle();
     }
 
+    /// A clean stop has its time, in which hooks have their share as exit handlers do.
+    fn hooks_until(&self) -> Instant {
+        match self.stop_accepted {
+            Some(at) => at + self.parts.config.grace + HANDLERS_BEYOND_GRACE,
+            None => Instant::now() + LAST_HOOKS,
+        }
+    }
+
     fn close(mut self, code: u8) -> ExitCode {
         for record in &mut self.records {
             record.output.get_or_insert_with(Default::default);
         }
         self.settle();
         if !self.forced {
-            self.parts.hooks.finish(LAST_HOOKS);
+            let until = self.hooks_until();
+            self.parts
+                .hooks
+                .finish(until.saturating_duration_since(Instant::now()));
         }
         self.tell(
             Line::new(Who::Monitor).fact(format_args!("session ended with exit code {code}")),

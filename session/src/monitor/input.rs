@@ -1,7 +1,5 @@
 //! Everything that can reach the thread that owns the session.
 
-use std::time::Duration;
-
 use crossbeam_channel::Sender;
 
 use super::status::Status;
@@ -127,6 +125,3 @@ pub(crate) enum Ask {
         reply: Sender<Vec<CrashReport>>,
     },
 }
-
-/// How long the owner may take until it has seen a line of the log written, at the very end.
-pub(crate) const LAST_FLUSH: Duration = Duration::from_millis(60);

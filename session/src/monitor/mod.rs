@@ -24,6 +24,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
@@ -46,6 +47,9 @@ pub use status::{Probed, Status};
 pub(crate) const CONFIG_FILE: &str = "session.config.json";
 /// The operator's own word on where the configuration is; it goes before the program's.
 pub(crate) const CONFIG_VARIABLE: &str = "SESSION_CONFIG";
+
+/// How long the very end waits for a log that is slow to be read: a forced stop has half a second.
+const LAST_FLUSH: Duration = Duration::from_millis(60);
 
 const NO_RELOAD: &str = "this worker binds its own port; use `restart clean`";
 
@@ -74,7 +78,7 @@ pub(crate) fn run(plan: MonitorPlan) -> Result<ExitCode> {
     log.line(&Line::new(Who::Monitor).fact("validating configuration..."));
     let outcome = start(plan, &log).map(Driver::run);
     if outcome.is_err() {
-        log.flush(input::LAST_FLUSH);
+        log.flush(LAST_FLUSH);
     }
     outcome
 }

@@ -105,7 +105,8 @@ impl Record {
         })
     }
 
-    /// Nothing is waited for any more.
+    /// Nothing is waited for any more. The reader tells the end of the channel before the end of
+    /// the output, so what the supervisor makes of the death is known by then.
     pub(super) fn is_settled(&self) -> bool {
         self.death.is_some() && self.output.is_some() && self.due.is_none()
     }
