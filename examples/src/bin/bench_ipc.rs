@@ -73,7 +73,7 @@ fn measure(worker: &Worker, round_trips: u64, one_way: u64) -> Result<(), Box<dy
     let oneway_per_s = measure_one_way(worker, one_way)?;
     worker.send(
         "result",
-        &json!({ "rtt_us": rtt_us, "oneway_per_s": oneway_per_s }),
+        json!({ "rtt_us": rtt_us, "oneway_per_s": oneway_per_s }),
     )?;
     // It only ever disconnects: when the monitor asks this worker to end.
     let _ = worker.stopping().recv();
@@ -101,7 +101,7 @@ fn measure_one_way(worker: &Worker, one_way: u64) -> Result<f64, Box<dyn Error>>
     for sent in 1..=one_way {
         worker.send("tick", &args)?;
         if sent % BATCH == 0 || sent == one_way {
-            let heard = worker.request("count", &(), PATIENCE)?;
+            let heard = worker.request("count", (), PATIENCE)?;
             if heard != sent {
                 return Err(
                     format!("expected {sent} messages, found {heard}: some were lost").into(),

@@ -299,9 +299,9 @@ impl Worker {
     /// # Errors
     /// [`Error::BadName`] for a name that is built in or is none; [`Error::Json`] and
     /// [`Error::TooLong`] if the arguments cannot be sent; as [`ready`](Worker::ready).
-    pub fn send(&self, name: &str, args: &impl Serialize) -> Result<()> {
+    pub fn send(&self, name: &str, args: impl Serialize) -> Result<()> {
         match &self.shared.link {
-            Some(link) => link.peer.send(name, args),
+            Some(link) => link.peer.send(name, &args),
             None => check_user_name(name),
         }
     }
@@ -322,9 +322,9 @@ impl Worker {
     /// - [`Error::Timeout`]: none answered in time; [`Error::PeerDied`]: the monitor is gone.
     /// - [`Error::NoMonitor`]: there is none.
     /// - As [`send`](Worker::send).
-    pub fn request(&self, name: &str, args: &impl Serialize, timeout: Duration) -> Result<Value> {
+    pub fn request(&self, name: &str, args: impl Serialize, timeout: Duration) -> Result<Value> {
         let link = self.shared.link.as_ref().ok_or(Error::NoMonitor)?;
-        link.peer.request(name, args, timeout)
+        link.peer.request(name, &args, timeout)
     }
 
     /// Has `listener` run for each message of that name from the monitor. All listeners run on one

@@ -158,8 +158,8 @@ fn settings(worker: &Worker) {
     for seconds in [0.0, 0.99, 86_400.1, f64::NAN, f64::INFINITY, -5.0] {
         assert!(worker.set_polling(seconds, true).is_err());
     }
-    worker.send("visitors", &json!({ "today": 17 })).unwrap();
-    assert!(worker.send("kill", &()).is_err());
+    worker.send("visitors", json!({ "today": 17 })).unwrap();
+    assert!(worker.send("kill", ()).is_err());
     session::kill("enough", false, 3).unwrap();
 }
 
@@ -229,14 +229,14 @@ fn ask(worker: &Worker) {
     worker
         .on_exit(move |_| assert!(is_done.recv().is_ok()))
         .unwrap();
-    let answer = worker.request("echo", &json!({ "a": 1 }), 20 * second);
+    let answer = worker.request("echo", json!({ "a": 1 }), 20 * second);
     worker.log(&format!("first: {answer:?}")).unwrap();
-    let error = worker.request("late", &(), Duration::from_millis(50));
+    let error = worker.request("late", (), Duration::from_millis(50));
     worker.log(&format!("second: {error:?}")).unwrap();
     let known = worker.authorize("right") && !worker.authorize("wrong");
     let too_long = worker.authorize(&"x".repeat(257));
     worker.log(&format!("known: {known} {too_long}")).unwrap();
-    let died = worker.request("last", &(), 20 * second);
+    let died = worker.request("last", (), 20 * second);
     assert!(matches!(died, Err(Error::PeerDied)));
     leave_a_word("peer died\n");
     done.send("done").unwrap();

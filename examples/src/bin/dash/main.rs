@@ -57,7 +57,7 @@ fn back_up(worker: &Worker, request: &Request, stream: &mut TcpStream) -> io::Re
     let Some(name) = request.query("name") else {
         return answer(stream, 400, "expected /backup?name=…\n");
     };
-    match worker.request("backup", &name, BACKUP_TIMEOUT) {
+    match worker.request("backup", name, BACKUP_TIMEOUT) {
         Ok(saved) => answer(stream, 200, &format!("{saved}\n")),
         Err(session::Error::Refused { reason }) => answer(stream, 400, &format!("{reason}\n")),
         Err(error) => answer(stream, 503, &format!("{error}\n")),
