@@ -66,8 +66,14 @@ fn the_last_output_is_complete_even_after_100_kb_and_an_abort() {
     let (mut session, _) = chaos(AT_ONCE);
     let _ = session.ask("GET", "/output?kb=100", "");
     session.expect("crash report, generation 1: SIGABRT");
+    // 16 lines to the kilobyte, counted from 0: this is the very last.
+    session.expect(" 1599 ");
     session.enter("reports 1");
     session.expect("its last output:");
+    // The 64 KiB that are kept are the last 1008 lines or so; none of them is missing.
+    for line in 600..1600 {
+        session.expect(&format!(" {line} "));
+    }
 }
 
 #[test]

@@ -40,11 +40,19 @@ fn clean_by_command_and_by_signal() {
 }
 
 #[test]
-fn a_piped_command_without_a_newline_is_obeyed_and_the_end_of_input_ends_nothing() {
+fn the_end_of_input_ends_nothing() {
     let (mut session, pid) = start();
     session.end_input();
     session.get("/");
     session.signal("TERM");
+    expect_end(session, pid, GRACE);
+}
+
+#[test]
+fn a_piped_command_without_a_newline_is_obeyed() {
+    let (mut session, pid) = start();
+    session.enter_raw("exit clean");
+    session.end_input();
     expect_end(session, pid, GRACE);
 }
 

@@ -122,8 +122,19 @@ impl Running {
     /// # Panics
     /// If the monitor is gone.
     pub fn enter(&mut self, line: &str) {
-        let stdin = self.stdin.as_mut().unwrap();
-        stdin.write_all(format!("{line}\n").as_bytes()).unwrap();
+        self.enter_raw(&format!("{line}\n"));
+    }
+
+    /// Types this and nothing behind it.
+    ///
+    /// # Panics
+    /// If the monitor is gone.
+    pub fn enter_raw(&mut self, text: &str) {
+        self.stdin
+            .as_mut()
+            .unwrap()
+            .write_all(text.as_bytes())
+            .unwrap();
     }
 
     /// The end of what is typed.
@@ -260,7 +271,7 @@ pub fn ask(port: u16, method: &str, route: &str, headers: &str) -> io::Result<St
     stream.set_write_timeout(Some(Duration::from_secs(5)))?;
     write!(
         stream,
-        "{method} {route} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n{headers}\r\n"
+        "{method} {route} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 0\r\n{headers}\r\n"
     )?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
