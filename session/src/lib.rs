@@ -61,8 +61,9 @@
 //! `#[session::main(config = "…")]` names. The README has the table of keys, and
 //! `session.schema.json` beside this crate's sources is for editors. All faults are told at once.
 //! Against the configurations of the system this one re-imagines, these are refused on purpose:
-//! two equal ports, a route that does not start with `/` or has other than visible ASCII, and
-//! ports and tolerances that are no whole numbers.
+//! two equal ports, a route that does not start with `/` or has other than visible ASCII, ports
+//! and tolerances that are no whole numbers, empty names and names with control characters, and
+//! keys that are unknown or stand twice.
 //!
 //! # Exit codes of the monitor
 //!

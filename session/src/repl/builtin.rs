@@ -50,7 +50,7 @@ pub(super) const BUILTINS: [Builtin; 8] = [
     },
     Builtin {
         usage: "status",
-        about: "show the worker, its health and its settings",
+        about: "show the worker, its restarts and its health",
         read: |_| Ok(Command::Status),
     },
     Builtin {
