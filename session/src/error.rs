@@ -89,12 +89,14 @@ impl Error {
         match self {
             Error::Role(_) | Error::Usage(_) => exit_code::USAGE,
             Error::Config(_) => exit_code::CONFIG,
-            Error::Os { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
-                exit_code::PERMISSION
-            }
+            Error::Os { .. } if self.is_permission_denied() => exit_code::PERMISSION,
             Error::Os { .. } => exit_code::OS,
             _ => exit_code::INTERNAL,
         }
+    }
+
+    pub(crate) fn is_permission_denied(&self) -> bool {
+        matches!(self, Error::Os { source, .. } if source.kind() == io::ErrorKind::PermissionDenied)
     }
 
     pub(crate) fn os(doing: &'static str) -> impl FnOnce(io::Error) -> Error {

@@ -120,6 +120,9 @@ pub(crate) struct Welcome {
     pub(crate) grace_ms: u64,
     pub(crate) kill_with_monitor: bool,
     pub(crate) app: Box<RawValue>,
+    /// Say hello and end: the monitor only wants to know whether this program speaks with it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) check: bool,
 }
 
 /// The longest name of a message, in bytes: names are for a table of listeners, not for data.

@@ -3,6 +3,7 @@
 //! Sources ([`sources`]) tell it what happened through one bounded inbox of one closed type
 //! ([`input`]). It asks the supervisor what to do, and does it ([`driver`], [`effects`]).
 
+mod candidate;
 mod driver;
 mod effects;
 mod handle;
@@ -11,11 +12,13 @@ mod hooks;
 mod input;
 mod key;
 mod narrate;
+mod on_disk;
 mod operator;
 mod outbox;
 mod policy;
 mod publish;
 mod record;
+mod replace;
 mod sources;
 mod spawn;
 mod status;
@@ -120,7 +123,7 @@ fn start(plan: MonitorPlan, log: &Log) -> Result<Driver> {
     sources::signals::install(sender.clone())?;
     Driver::new(driver::Parts {
         config,
-        recipe: Recipe::new(image, plan.depth),
+        recipe: Recipe::new(image, plan.depth).map_err(Error::os("look at the executable"))?,
         inbox,
         sender,
         log: log.clone(),

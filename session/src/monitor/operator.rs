@@ -45,8 +45,8 @@ impl Driver {
                 let reason = "manual exit requested by repl".to_owned();
                 self.stop(reason, how, 0, Asker::Operator);
             }
-            Command::Restart(how) => self.happen(Event::Restart { how }),
-            Command::Reload => self.tell(Line::new(Who::Monitor).bad(super::NO_RELOAD)),
+            Command::Restart(how) => self.restart(how),
+            Command::Reload => self.reload(),
             Command::SetPort {
                 name,
                 port,
@@ -102,7 +102,7 @@ impl Driver {
             .set_port(name, port)
             .map_err(Error::Invalid)?;
         if restart {
-            self.happen(Event::Restart { how: How::Clean });
+            self.restart(How::Clean);
         }
         Ok(())
     }
@@ -121,15 +121,14 @@ impl Driver {
 
     fn status(&self) -> Status {
         let snapshot = self.supervisor.snapshot();
-        let living = self
-            .records
-            .iter()
-            .rev()
-            .find(|record| record.death.is_none() && record.pid != 0);
+        let living = self.records.iter().find(|record| {
+            record.generation == snapshot.generation && record.death.is_none() && record.pid != 0
+        });
         let now = self.now();
         Status {
             state: narrate::state(snapshot.state, snapshot.stopping).to_owned(),
             generation: snapshot.generation,
+            companion: snapshot.companion.map(narrate::companion),
             pid: living.map(|record| record.pid),
             uptime: living.map(|record| record.spawned.elapsed()),
             restarts: self.restarts,

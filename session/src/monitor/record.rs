@@ -1,7 +1,9 @@
 //! What the monitor knows of one worker, by generation.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use super::spawn::Program;
 use crate::ipc::message::{Crash, MAX_BACKTRACE, MAX_CRASH, bounded};
 use crate::ipc::peer::Peer;
 use crate::machine::{CauseKind, Generation};
@@ -17,6 +19,8 @@ pub(super) struct Record {
     pub(super) spawned: Instant,
     /// Has answered a probe well: then the listening socket is its own.
     pub(super) trusted: bool,
+    /// It runs another program than the workers before it, which is on trial until it takes over.
+    pub(super) candidate: Option<Arc<Program>>,
     pub(super) death: Option<Death>,
     /// What the worker itself said of its crash.
     told: Option<Cause>,
@@ -49,6 +53,7 @@ impl Record {
             peer,
             spawned: Instant::now(),
             trusted: false,
+            candidate: None,
             death: None,
             told: None,
             failure: None,
