@@ -78,7 +78,7 @@ impl Driver {
     fn try_spawn(&mut self, generation: Generation) -> Result<()> {
         let (ours, theirs) = spawn::channel().map_err(Error::os("make a socket pair"))?;
         let ours = Arc::new(ours);
-        let outbox = Arc::new(Outbox::new(Arc::clone(&ours), Arc::clone(&self.io.waker)));
+        let outbox = Arc::new(Outbox::new(Arc::clone(&ours), self.io.waker));
         let peer = Peer::new(generation, Arc::clone(&outbox) as Arc<_>);
         peer.write(&ToWorker::Welcome(self.welcome(generation)?))?;
         self.waiters.make_room()?;
@@ -99,7 +99,7 @@ impl Driver {
         self.io.add(Connection::new(
             peer.clone(),
             ours,
-            outbox,
+            Arc::clone(&outbox),
             spawned.stdout,
             spawned.stderr,
         ));
@@ -108,6 +108,8 @@ impl Driver {
         }
         let mut record = Record::new(generation, spawned.pid, Some(peer));
         record.candidate = candidate;
+        record.outbox = Some(outbox);
+        record.server_port = self.parts.config.ports.get(SERVER_PORT).copied();
         self.records.push(record);
         Ok(())
     }
@@ -146,16 +148,19 @@ impl Driver {
     }
 
     fn probe(&mut self, generation: Generation, timeout: std::time::Duration) {
-        let config = &self.parts.config;
-        let (Some(route), Some(&port)) = (&config.polling_route, config.ports.get(SERVER_PORT))
-        else {
+        let Some(route) = self.parts.config.polling_route.clone() else {
             return;
         };
-        let target = probe::target(config.host, port, route);
+        let host = self.parts.config.host;
         let Some(record) = self.record(generation) else {
             return;
         };
-        let group = (!record.trusted).then_some(record.pid);
+        let group = (!record.trusted && !record.is_held).then_some(record.pid);
+        let target = match (record.private, record.server_port) {
+            (Some(addr), _) if record.serves_private => probe::Target { addr, route },
+            (_, Some(port)) => probe::target(host, port, &route),
+            (_, None) => return,
+        };
         self.probers.ask(prober::Job {
             generation,
             target,

@@ -96,17 +96,6 @@ impl Driver {
         ))
     }
 
-    pub(super) fn set_port(&mut self, name: &str, port: u64, restart: bool) -> Result<()> {
-        self.parts
-            .config
-            .set_port(name, port)
-            .map_err(Error::Invalid)?;
-        if restart {
-            self.restart(How::Clean);
-        }
-        Ok(())
-    }
-
     pub(super) fn set_polling(&mut self, seconds: f64, at_once: bool) -> Result<()> {
         let interval = config::check_interval(seconds).map_err(Error::Invalid)?;
         self.parts.config.set_polling_interval(interval);

@@ -1,8 +1,10 @@
 //! What the monitor knows of one worker, by generation.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use super::outbox::Outbox;
 use super::spawn::Program;
 use crate::ipc::message::{Crash, MAX_BACKTRACE, MAX_CRASH, bounded};
 use crate::ipc::peer::Peer;
@@ -16,6 +18,16 @@ pub(super) struct Record {
     pub(super) generation: Generation,
     pub(super) pid: u32,
     pub(super) peer: Option<Peer>,
+    pub(super) outbox: Option<Arc<Outbox>>,
+    /// Where it is probed while it has no private listener: a port that is changed later is the
+    /// next worker's.
+    pub(super) server_port: Option<u16>,
+    /// It has a listener of the monitor's, so whoever else holds the port is no stranger.
+    pub(super) is_held: bool,
+    /// Its own listener, once it has one.
+    pub(super) private: Option<SocketAddr>,
+    /// It accepts there.
+    pub(super) serves_private: bool,
     pub(super) spawned: Instant,
     /// Has answered a probe well: then the listening socket is its own.
     pub(super) trusted: bool,
@@ -51,6 +63,11 @@ impl Record {
             generation,
             pid,
             peer,
+            outbox: None,
+            server_port: None,
+            is_held: false,
+            private: None,
+            serves_private: false,
             spawned: Instant::now(),
             trusted: false,
             candidate: None,
