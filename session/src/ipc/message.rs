@@ -95,6 +95,14 @@ pub(crate) enum Outcome {
     Busy,
 }
 
+/// The answer to [`ToMonitor::Listen`]: so many descriptors come with its line. The first is the
+/// public listener, the second a private one.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Handed {
+    pub(crate) fds: usize,
+}
+
 /// The worker is about to end by itself.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]

@@ -15,6 +15,7 @@ use super::key::SessionKey;
 use super::on_disk::OnDisk;
 use super::policy::policy;
 use super::record::{Death, Record};
+use super::sockets::Sockets;
 use super::sources;
 use super::sources::io::{self, Io};
 use super::sources::prober::Probers;
@@ -46,6 +47,7 @@ const LAST_HOOKS: Duration = Duration::from_secs(2);
 /// What the driver is made of.
 pub(super) struct Parts {
     pub(super) config: Config,
+    pub(super) sockets: Sockets,
     pub(super) recipe: Recipe,
     pub(super) inbox: Receiver<Input>,
     pub(super) sender: Sender<Input>,
@@ -271,6 +273,7 @@ impl Driver {
         self.last_exit = Some(status.to_string());
         self.parts.handle.forget_peer(generation);
         self.io.drain(generation, io::DRAIN);
+        self.repair_listeners();
         self.happen(Event::Exited {
             generation,
             exit: exit(status),

@@ -64,7 +64,7 @@ impl Driver {
                 .record(generation)
                 .is_some_and(|record| record.private.is_none());
         let private = wants_private.then(sockets::private).transpose()?;
-        let public = self.sockets.get(name, host, port)?;
+        let public = self.parts.sockets.get(name, host, port)?;
         let mut fds = vec![public.as_fd()];
         fds.extend(private.as_ref().map(|(socket, _)| socket.as_fd()));
         let reply = UserLine::Reply(Reply {
@@ -100,7 +100,7 @@ impl Driver {
         config.set_port(name, port).map_err(Error::Invalid)?;
         if let (Some(before), Some(&after)) = (before, config.ports.get(name))
             && before != after
-            && let Err(error) = self.sockets.rebind(name, config.host, after)
+            && let Err(error) = self.parts.sockets.rebind(name, config.host, after)
         {
             config.ports.insert(name.to_owned(), before);
             return Err(error);
@@ -114,7 +114,7 @@ impl Driver {
     /// All who hold a listener share its state, so a worker can leave one behind that no longer
     /// listens.
     pub(super) fn repair_listeners(&mut self) {
-        for repair in self.sockets.repair() {
+        for repair in self.parts.sockets.repair() {
             self.tell(Line::new(Who::Monitor).warn(repair));
         }
     }

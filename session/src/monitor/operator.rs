@@ -7,7 +7,7 @@ use super::status::{Probed, Status};
 use crate::config;
 use crate::error::{Error, Result};
 use crate::log::{Line, Who};
-use crate::machine::{Asker, Event, How};
+use crate::machine::{Asker, Event};
 use crate::repl::{Command, Resolved};
 
 impl Driver {

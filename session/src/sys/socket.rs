@@ -238,7 +238,6 @@ fn set_close_on_exec(fd: BorrowedFd<'_>) -> io::Result<()> {
 }
 
 /// Where the descriptors that a service manager hands over begin.
-#[allow(dead_code)] // Until the monitor holds sockets.
 const FIRST_PASSED: RawFd = 3;
 
 /// The descriptors that a service manager handed over: `count` of them from 3 on, each in its
@@ -246,7 +245,6 @@ const FIRST_PASSED: RawFd = 3;
 ///
 /// To be called once, before this process opens anything for itself, and only when the manager's
 /// word (`LISTEN_PID`) is that they are this process's. A second call finds nothing.
-#[allow(dead_code)] // Until the monitor holds sockets.
 pub(crate) fn take_passed_fds(count: usize) -> Vec<Option<OwnedFd>> {
     static TAKEN: AtomicBool = AtomicBool::new(false);
     if TAKEN.swap(true, Ordering::SeqCst) {
