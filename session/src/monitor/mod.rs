@@ -43,6 +43,7 @@ use key::SessionKey;
 use spawn::Recipe;
 
 pub use handle::{Monitor, MonitorHandle};
+pub(crate) use sockets::bind;
 pub use status::{Probed, Status};
 
 /// Where the configuration is looked for, in the working directory.
