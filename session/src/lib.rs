@@ -161,4 +161,4 @@ pub use monitor::{Monitor, MonitorHandle, Probed, Status};
 pub use repl::{ArgError, Args};
 pub use report::{Cause, CrashReport, ExitReason, ExitStatus, Panic};
 pub use session_macros::main;
-pub use worker::Worker;
+pub use worker::{Incoming, Listener, Worker};

@@ -46,6 +46,13 @@ pub(crate) enum ToMonitor {
         id: u64,
         offered: String,
     },
+    /// Asks for the listener of a port; the descriptors are attached to the reply.
+    Listen {
+        id: u64,
+        name: String,
+    },
+    /// It serves its private listener too, so it can be probed there.
+    Serving {},
     Message(Message),
     Reply(Reply),
 }

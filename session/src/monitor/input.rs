@@ -99,6 +99,11 @@ pub(crate) enum Word {
         id: u64,
         offered: String,
     },
+    Listen {
+        id: u64,
+        name: String,
+    },
+    Serving,
     /// Lines that were no messages, in all so far, and what was wrong with the last.
     Bad {
         count: u64,

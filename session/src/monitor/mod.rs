@@ -47,6 +47,7 @@ use sockets::{Adopted, Sockets};
 use spawn::Recipe;
 
 pub use handle::{Monitor, MonitorHandle};
+pub(crate) use sockets::bind;
 pub use status::{Probed, Status};
 
 /// Where the configuration is looked for, in the working directory.

@@ -495,7 +495,7 @@ mod tests {
         assert!(!inodes.into_iter().any(is_open));
         assert!(accepts(first_port));
         // It belongs to its manager: its name in the file system stays.
-        std::fs::remove_file(path).unwrap();
+        fs::remove_file(path).unwrap();
     }
 
     #[test]

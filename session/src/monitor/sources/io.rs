@@ -18,7 +18,8 @@ use crate::ipc::codec::{BadLine, LineBuffer, decode};
 use crate::ipc::dispatch::Dispatcher;
 use crate::ipc::listeners::Listeners;
 use crate::ipc::message::{
-    BUILT_IN_NAMES, MAX_OFFERED, MAX_TEXT, Message, Outcome, ToMonitor, bounded, check_name,
+    BUILT_IN_NAMES, MAX_NAME, MAX_OFFERED, MAX_TEXT, Message, Outcome, ToMonitor, bounded,
+    check_name,
 };
 use crate::ipc::peer::Peer;
 use crate::log::{Line, Log, Stream, Who};
@@ -520,6 +521,11 @@ impl Ear<'_> {
                 id,
                 offered: bounded(&offered, MAX_OFFERED).into_owned(),
             },
+            ToMonitor::Listen { id, name } => Word::Listen {
+                id,
+                name: bounded(&name, MAX_NAME).into_owned(),
+            },
+            ToMonitor::Serving {} => Word::Serving,
             ToMonitor::Hello { .. } | ToMonitor::Message(_) | ToMonitor::Reply(_) => {
                 self.bad(channel, &BadLine::NotAVerb("a second hello".to_owned()));
                 return;
