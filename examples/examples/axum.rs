@@ -42,7 +42,7 @@ async fn serve(worker: &Worker) -> Result<(), Box<dyn Error>> {
         .route("/panic", get(panics))
         .route("/slow", get(slow));
     let stop = ends(worker.stopping())?;
-    let server = TcpListener::from_std(worker.listener("server")?.into_std()?)?;
+    let server = TcpListener::from_std(worker.listener("server")?.into_std())?;
     // It accepts by itself, so only its own word lets it take over from another worker.
     worker.ready()?;
     // The other end is dropped only after it was told, so both outcomes mean the same.

@@ -46,11 +46,11 @@ fn a_killed_worker_costs_no_refused_connection() {
     let kills = times(15, 200);
     let (mut session, mut worker) = hello();
     let load = Load::start(session.port, PER_SECOND);
-    load.expect_generation(1);
+    load.expect_answers_of(1);
     for generation in 2..=kills + 1 {
         signal_pid(worker, "KILL");
         worker = session.expect_spawn();
-        load.expect_generation(generation);
+        load.expect_answers_of(generation);
     }
     let tally = load.stop();
     print(&format!("{kills} kills"), &tally);
@@ -67,12 +67,15 @@ fn a_reload_fails_no_request() {
     let reloads = times(15, 200);
     let (mut session, _) = hello();
     let load = Load::start(session.port, PER_SECOND);
-    load.expect_generation(1);
+    load.expect_answers_of(1);
     for generation in 2..=reloads + 1 {
         session.enter("reload");
         session.expect(&format!("generation {generation} has taken over"));
-        session.expect(&format!("(generation {}) has exited: exit code 0", generation - 1));
-        load.expect_generation(generation);
+        session.expect(&format!(
+            "(generation {}) has exited: exit code 0",
+            generation - 1
+        ));
+        load.expect_answers_of(generation);
     }
     let tally = load.stop();
     print(&format!("{reloads} reloads"), &tally);
@@ -85,11 +88,11 @@ fn a_clean_restart_fails_no_request() {
     let restarts = times(10, 50);
     let (mut session, _) = hello();
     let load = Load::start(session.port, PER_SECOND);
-    load.expect_generation(1);
+    load.expect_answers_of(1);
     for generation in 2..=restarts + 1 {
         session.enter("restart clean");
         session.expect_spawn();
-        load.expect_generation(generation);
+        load.expect_answers_of(generation);
     }
     let tally = load.stop();
     print(&format!("{restarts} restarts"), &tally);
@@ -179,12 +182,21 @@ impl Drop for Deployed {
 /// What is no program of this session, each in a way of its own.
 fn bad_programs() -> Vec<(&'static str, Vec<u8>, u32)> {
     let good = fs::read(HELLO).unwrap();
-    let truncated = good[..good.len() / 3].to_vec();
+    // All that is behind may be there to debug with.
+    let truncated = good[..64 * 1024].to_vec();
     vec![
         ("truncated", truncated, 0o755),
         ("not executable", good, 0o644),
-        ("foreign", b"#!/bin/sh\necho I am another program\nexit 0\n".to_vec(), 0o755),
-        ("no program", b"\x7fELF and nothing behind it".to_vec(), 0o755),
+        (
+            "foreign",
+            b"#!/bin/sh\necho I am another program\nexit 0\n".to_vec(),
+            0o755,
+        ),
+        (
+            "no program",
+            b"\x7fELF and nothing behind it".to_vec(),
+            0o755,
+        ),
         ("empty", Vec::new(), 0o755),
     ]
 }
@@ -194,14 +206,13 @@ fn a_bad_program_is_refused_and_the_old_worker_serves_on() {
     let deployed = Deployed::new();
     let mut session = deployed.run();
     let load = Load::start(session.port, PER_SECOND);
-    load.expect_generation(1);
+    load.expect_answers_of(1);
     for (what, contents, mode) in bad_programs() {
         deployed.replace(&contents, mode);
         session.enter("restart clean");
         let refusal = session.expect("the new program is refused, and the one that runs stays: ");
         session.enter("reload");
         session.expect("the reload failed");
-        print(what, &Tally::default());
         assert!(!refusal.ends_with(": "), "{what}: {refusal}");
     }
     let tally = load.stop();
@@ -218,36 +229,39 @@ fn a_bad_program_is_refused_and_the_old_worker_serves_on() {
 fn a_crash_never_picks_up_a_new_file() {
     let deployed = Deployed::new();
     let mut session = deployed.run();
-    let mut generation = 1;
-    let mut crash = |session: &mut Running, told: Option<&str>| {
-        let answer = session.get("/");
-        let (_, pid) = answer.split_once("pid ").unwrap();
-        let pid = pid.split(',').next().unwrap().parse().unwrap();
-        signal_pid(pid, "KILL");
-        if let Some(told) = told {
-            session.expect(told);
-        }
-        session.expect_spawn();
-        generation += 1;
-        let deadline = Instant::now() + Duration::from_secs(10);
-        while !session.get("/").contains(&format!("generation {generation}\n")) {
-            assert!(Instant::now() < deadline, "generation {generation}");
-        }
-    };
     deployed.replace(b"#!/bin/sh\nexit 1\n", 0o755);
-    crash(&mut session, Some("is not the one that runs"));
-    crash(&mut session, None);
+    crash(&mut session, 1, Some("is not the one that runs"));
+    crash(&mut session, 2, None);
     fs::remove_file(&deployed.program).unwrap();
-    crash(&mut session, Some("is gone"));
+    crash(&mut session, 3, Some("is gone"));
     // After an accepted reload the same holds for the image that was accepted.
     deployed.replace_by_itself();
     session.enter("reload");
     session.expect("workers are started from the new program from now on");
-    generation += 1;
     session.expect("has exited: exit code 0");
     deployed.replace(b"", 0o644);
-    crash(&mut session, Some("is not the one that runs"));
-    crash(&mut session, None);
+    crash(&mut session, 5, Some("is not the one that runs"));
+    crash(&mut session, 6, None);
+}
+
+/// Kills the worker of this generation, and waits until the next one answers.
+fn crash(session: &mut Running, generation: u64, told: Option<&str>) {
+    signal_pid(pid(&session.get("/")), "KILL");
+    if let Some(told) = told {
+        session.expect(told);
+    }
+    session.expect_spawn();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let next = format!("generation {}\n", generation + 1);
+    while !session.get("/").ends_with(&next) {
+        assert!(Instant::now() < deadline, "expected {next}");
+    }
+}
+
+/// The pid in an answer of `hello`'s.
+fn pid(answer: &str) -> u32 {
+    let (_, after) = answer.split_once("pid ").unwrap();
+    after.split(',').next().unwrap().parse().unwrap()
 }
 
 #[test]
@@ -255,9 +269,7 @@ fn a_program_that_may_not_be_executed_any_more_still_comes_back() {
     let deployed = Deployed::new();
     let mut session = deployed.run();
     fs::set_permissions(&deployed.program, fs::Permissions::from_mode(0o644)).unwrap();
-    let answer = session.get("/");
-    let (_, pid) = answer.split_once("pid ").unwrap();
-    signal_pid(pid.split(',').next().unwrap().parse().unwrap(), "KILL");
+    signal_pid(pid(&session.get("/")), "KILL");
     session.expect("workers are started from a copy of it in memory");
     session.expect_spawn();
     session.expect_ready();
@@ -312,7 +324,13 @@ fn reloads_leave_no_descriptor_behind() {
     let (mut session, worker) = hello();
     // The connection of a probe may still be there: what is there to stay is seen twice.
     let mut first = tables(&session, worker);
-    while first != std::mem::replace(&mut first, tables(&session, worker)) {}
+    loop {
+        let again = tables(&session, worker);
+        if again == first {
+            break;
+        }
+        first = again;
+    }
     for generation in 2..=reloads + 1 {
         session.enter("reload");
         let worker = session.expect_spawn();

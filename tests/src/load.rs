@@ -4,11 +4,11 @@
 //! answered. A request has failed if it is anything but a full 200 with the expected body within
 //! [`PATIENCE`]. Every failure is kept with its kind; nothing is retried.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
@@ -46,8 +46,8 @@ pub struct Tally {
     pub answered: u64,
     /// How many were not, by kind.
     pub failures: BTreeMap<Failure, u64>,
-    /// The generations that answered.
-    pub generations: BTreeSet<u64>,
+    /// How often each generation answered.
+    pub generations: BTreeMap<u64, u64>,
     /// The longest time to an answer.
     pub slowest: Duration,
 }
@@ -85,7 +85,6 @@ impl fmt::Display for Tally {
 #[derive(Debug)]
 pub struct Load {
     stop: Arc<AtomicBool>,
-    newest: Arc<AtomicU64>,
     clock: JoinHandle<u64>,
     clients: Vec<JoinHandle<()>>,
     tally: Arc<Mutex<Tally>>,
@@ -101,13 +100,11 @@ impl Load {
         let (due, ticks) = sync_channel::<()>(CLIENTS * 8);
         let ticks = Arc::new(Mutex::new(ticks));
         let stop = Arc::new(AtomicBool::new(false));
-        let newest = Arc::new(AtomicU64::new(0));
         let tally = Arc::new(Mutex::new(Tally::default()));
         let clients = (0..CLIENTS)
             .map(|_| {
                 let (ticks, tally) = (Arc::clone(&ticks), Arc::clone(&tally));
-                let newest = Arc::clone(&newest);
-                thread::spawn(move || run_client(port, &ticks, &tally, &newest))
+                thread::spawn(move || run_client(port, &ticks, &tally))
             })
             .collect();
         let stopped = Arc::clone(&stop);
@@ -124,26 +121,31 @@ impl Load {
         });
         Load {
             stop,
-            newest,
             clock,
             clients,
             tally,
         }
     }
 
-    /// Waits until this generation, or a later one, has answered.
+    /// Waits until this generation has answered ten times: it carries the load.
     ///
     /// # Panics
-    /// If none does within 30 s.
+    /// If it does not within 30 s.
     #[track_caller]
-    pub fn expect_generation(&self, generation: u64) {
+    pub fn expect_answers_of(&self, generation: u64) {
+        const ENOUGH: u64 = 10;
         let deadline = Instant::now() + crate::running::PATIENCE;
-        while self.newest.load(Ordering::SeqCst) < generation {
+        loop {
+            let tally = self.tally.lock().unwrap();
+            let answers = tally.generations.get(&generation).copied().unwrap_or(0);
             assert!(
                 Instant::now() < deadline,
-                "generation {generation} does not answer: {}",
-                self.tally.lock().unwrap()
+                "generation {generation} does not answer: {tally}"
             );
+            drop(tally);
+            if answers >= ENOUGH {
+                return;
+            }
             thread::sleep(Duration::from_millis(1));
         }
     }
@@ -166,7 +168,7 @@ impl Load {
     }
 }
 
-fn run_client(port: u16, ticks: &Mutex<Receiver<()>>, tally: &Mutex<Tally>, newest: &AtomicU64) {
+fn run_client(port: u16, ticks: &Mutex<Receiver<()>>, tally: &Mutex<Tally>) {
     loop {
         if ticks.lock().unwrap().recv().is_err() {
             return;
@@ -177,9 +179,8 @@ fn run_client(port: u16, ticks: &Mutex<Receiver<()>>, tally: &Mutex<Tally>, newe
         match outcome {
             Ok(generation) => {
                 tally.answered += 1;
-                tally.generations.insert(generation);
+                *tally.generations.entry(generation).or_default() += 1;
                 tally.slowest = tally.slowest.max(started.elapsed());
-                newest.fetch_max(generation, Ordering::SeqCst);
             }
             Err(failure) => *tally.failures.entry(failure).or_default() += 1,
         }
@@ -238,11 +239,9 @@ fn cut(error: &io::Error) -> Failure {
 fn generation(answer: &[u8]) -> Option<u64> {
     let text = std::str::from_utf8(answer).ok()?;
     let (head, body) = text.split_once("\r\n\r\n")?;
-    let length = head.lines().find_map(|line| {
-        line.strip_prefix("Content-Length: ")?
-            .parse::<usize>()
-            .ok()
-    })?;
+    let length = head
+        .lines()
+        .find_map(|line| line.strip_prefix("Content-Length: ")?.parse::<usize>().ok())?;
     if !head.starts_with("HTTP/1.1 200 ") || body.len() != length {
         return None;
     }

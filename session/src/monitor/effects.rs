@@ -1,5 +1,6 @@
 //! What the supervisor decides, done.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::driver::Driver;
@@ -109,7 +110,9 @@ impl Driver {
         let mut record = Record::new(generation, spawned.pid, Some(peer));
         record.candidate = candidate;
         record.outbox = Some(outbox);
-        record.server_port = self.parts.config.ports.get(SERVER_PORT).copied();
+        let config = &self.parts.config;
+        let port = config.ports.get(SERVER_PORT);
+        record.server = port.map(|&port| SocketAddr::new(config.host, port));
         self.records.push(record);
         Ok(())
     }
@@ -151,16 +154,15 @@ impl Driver {
         let Some(route) = self.parts.config.polling_route.clone() else {
             return;
         };
-        let host = self.parts.config.host;
         let Some(record) = self.record(generation) else {
             return;
         };
         let group = (!record.trusted && !record.is_held).then_some(record.pid);
-        let target = match (record.private, record.server_port) {
-            (Some(addr), _) if record.serves_private => probe::Target { addr, route },
-            (_, Some(port)) => probe::target(host, port, &route),
-            (_, None) => return,
+        let private = record.private.filter(|_| record.serves_private);
+        let Some(addr) = private.or(record.server) else {
+            return;
         };
+        let target = probe::target(addr.ip(), addr.port(), &route);
         self.probers.ask(prober::Job {
             generation,
             target,

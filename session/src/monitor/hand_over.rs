@@ -1,7 +1,6 @@
 //! Handing the held listeners to workers, and moving them to other ports.
 
 use std::os::fd::AsFd;
-use std::sync::Arc;
 
 use super::driver::Driver;
 use super::sockets;
@@ -18,8 +17,12 @@ impl Driver {
     pub(super) fn listen(&mut self, generation: Generation, id: u64, name: &str) {
         match self.hand_over(generation, id, name) {
             Ok(()) => {
-                if let Some(record) = self.record(generation) {
+                let address = self.parts.sockets.local_addr(name);
+                if name == SERVER_PORT
+                    && let Some(record) = self.record(generation)
+                {
                     record.is_held = true;
+                    record.server = address;
                 }
                 self.happen(Event::Serves {
                     generation,
@@ -30,10 +33,16 @@ impl Driver {
                 let why = error.chain();
                 self.tell(
                     Line::new(Who::Monitor)
-                        .bad(format_args!("the listener `{}` could not be handed over: ", crate::text::escape(name)))
+                        .bad(format_args!(
+                            "the listener `{}` could not be handed over: ",
+                            crate::text::escape(name)
+                        ))
                         .plain(&why),
                 );
-                if let Some(peer) = self.record(generation).and_then(|record| record.peer.clone()) {
+                if let Some(peer) = self
+                    .record(generation)
+                    .and_then(|record| record.peer.clone())
+                {
                     // It may be dead by now; then nobody waits.
                     let _ = peer.answer(id, listeners::refused(why));
                 }
@@ -45,13 +54,10 @@ impl Driver {
     /// private one, so that a probe can ask this generation and no other.
     fn hand_over(&mut self, generation: Generation, id: u64, name: &str) -> Result<()> {
         let config = &self.parts.config;
-        let port = *config
-            .ports
-            .get(name)
-            .ok_or_else(|| Error::UnknownPort {
-                name: name.to_owned(),
-                known: config.ports.keys().cloned().collect(),
-            })?;
+        let port = *config.ports.get(name).ok_or_else(|| Error::UnknownPort {
+            name: name.to_owned(),
+            known: config.ports.keys().cloned().collect(),
+        })?;
         let host = config.host;
         let Some(outbox) = self
             .record(generation)

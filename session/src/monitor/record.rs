@@ -21,8 +21,8 @@ pub(super) struct Record {
     pub(super) outbox: Option<Arc<Outbox>>,
     /// Where it is probed while it has no private listener: a port that is changed later is the
     /// next worker's.
-    pub(super) server_port: Option<u16>,
-    /// It has a listener of the monitor's, so whoever else holds the port is no stranger.
+    pub(super) server: Option<SocketAddr>,
+    /// That socket is the monitor's, so whoever else has it is no stranger.
     pub(super) is_held: bool,
     /// Its own listener, once it has one.
     pub(super) private: Option<SocketAddr>,
@@ -64,7 +64,7 @@ impl Record {
             pid,
             peer,
             outbox: None,
-            server_port: None,
+            server: None,
             is_held: false,
             private: None,
             serves_private: false,
