@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
@@ -36,6 +36,10 @@ pub struct Start {
     pub args: Vec<String>,
     /// What is added to the environment.
     pub environment: Vec<(String, String)>,
+    /// Ports beside `server`.
+    pub ports: Vec<(String, u16)>,
+    /// Files in its folder, with what is in them.
+    pub files: Vec<(String, String)>,
 }
 
 impl Start {
@@ -62,6 +66,20 @@ impl Start {
         self
     }
 
+    /// And this port.
+    #[must_use]
+    pub fn port(mut self, name: &str, port: u16) -> Start {
+        self.ports.push((name.to_owned(), port));
+        self
+    }
+
+    /// And this file.
+    #[must_use]
+    pub fn file(mut self, name: &str, contents: &str) -> Start {
+        self.files.push((name.to_owned(), contents.to_owned()));
+        self
+    }
+
     /// Runs `program` on a free port.
     ///
     /// # Panics
@@ -75,7 +93,14 @@ impl Start {
         } else {
             format!(",{}", self.config)
         };
-        let config = format!("{{\"ports\":{{\"server\":{port}}}{members}}}");
+        let mut ports = format!("\"server\":{port}");
+        for (name, port) in &self.ports {
+            let _ = write!(ports, ",\"{name}\":{port}");
+        }
+        for (name, contents) in &self.files {
+            fs::write(folder.join(name), contents).unwrap();
+        }
+        let config = format!("{{\"ports\":{{{ports}}}{members}}}");
         fs::write(folder.join("session.config.json"), config).unwrap();
         let mut child = Command::new(program)
             .args(&self.args)
@@ -219,6 +244,12 @@ impl Running {
                 _ => thread::sleep(Duration::from_millis(5)),
             }
         }
+    }
+
+    /// Where it runs.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// Sends a signal to the monitor.
