@@ -101,12 +101,16 @@ impl Error {
         match self {
             Error::Role(_) | Error::Usage(_) => exit_code::USAGE,
             Error::Config(_) => exit_code::CONFIG,
-            Error::Os { source, .. } | Error::Bind { source, .. } => match source.kind() {
-                io::ErrorKind::PermissionDenied => exit_code::PERMISSION,
-                _ => exit_code::OS,
-            },
+            Error::Os { .. } | Error::Bind { .. } if self.is_permission_denied() => {
+                exit_code::PERMISSION
+            }
+            Error::Os { .. } | Error::Bind { .. } => exit_code::OS,
             _ => exit_code::INTERNAL,
         }
+    }
+
+    pub(crate) fn is_permission_denied(&self) -> bool {
+        matches!(self, Error::Os { source, .. } | Error::Bind { source, .. } if source.kind() == io::ErrorKind::PermissionDenied)
     }
 
     pub(crate) fn os(doing: &'static str) -> impl FnOnce(io::Error) -> Error {

@@ -1,4 +1,5 @@
 //! Support for the process tests.
 
+pub mod load;
 pub mod mini_monitor;
 pub mod running;

@@ -66,7 +66,7 @@ impl Driver {
             } => self.asked_to_kill(generation, reason, graceful, code),
             Word::Authorize { id, offered } => self.authorize(generation, id, &offered),
             Word::Listen { id, name } => self.listen(generation, id, &name),
-            Word::Serving => {}
+            Word::Serving => self.serving(generation),
             Word::Bad { count, why } => {
                 self.dropped += since_last_told(count);
                 self.tell(
@@ -159,15 +159,6 @@ impl Driver {
         }
         if !right {
             self.tell(Line::new(Who::Monitor).warn("a wrong session key was offered"));
-        }
-    }
-
-    fn listen(&mut self, generation: Generation, id: u64, _name: &str) {
-        let peer = self
-            .record(generation)
-            .and_then(|record| record.peer.clone());
-        if let Some(peer) = peer {
-            let _ = peer.answer(id, Outcome::Refused("not built yet".to_owned()));
         }
     }
 

@@ -1,7 +1,11 @@
 //! Everything that can reach the thread that owns the session.
 
+use std::sync::Arc;
+
 use crossbeam_channel::Sender;
 
+use super::candidate::Order;
+use super::spawn::Program;
 use super::status::Status;
 use crate::error::Result;
 use crate::ipc::message::Crash;
@@ -54,6 +58,12 @@ pub(crate) enum Input {
     },
     Restart {
         how: How,
+    },
+    Reload,
+    /// A program that is to take the place of the one that runs has said hello, or has not.
+    Checked {
+        answer: std::result::Result<Arc<Program>, String>,
+        order: Order,
     },
     Ask(Ask),
 }

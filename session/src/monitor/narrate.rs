@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::log::{Line, Who};
-use crate::machine::{Exit, How, Notice, State, TERMINATE};
+use crate::machine::{Companion, Exit, Generation, How, Notice, State, TERMINATE};
 use crate::report::ExitStatus;
 use crate::sys;
 
@@ -91,9 +91,58 @@ pub(super) fn line(notice: Notice, details: &Details) -> Line {
         Notice::CannotRestart => {
             monitor.bad("the old worker cannot be killed, so no other can be started")
         }
+        Notice::Reloading { generation } => monitor.fact(format_args!(
+            "reloading: generation {generation} starts beside the worker that serves"
+        )),
+        Notice::TookOver { generation } => {
+            monitor.good(format_args!("generation {generation} has taken over"))
+        }
+        Notice::ReloadFailed { generation } => monitor.bad(format_args!(
+            "the reload failed: generation {generation} did not get as far as taking over, and the worker that serves stays"
+        )),
+        Notice::AlreadyReloading => {
+            monitor.bad("a reload is under way, or its old worker still drains; nothing was done")
+        }
+        Notice::CannotReload => monitor.bad(super::NO_RELOAD),
         Notice::HandlersOverdue => {
             monitor.bad("exit handlers of the monitor took too long and are left behind")
         }
+    }
+}
+
+/// The worker that a notice is about; `None`: the session's last.
+pub(super) fn generation(notice: Notice) -> Option<Generation> {
+    match notice {
+        Notice::Spawned { generation }
+        | Notice::Ready { generation }
+        | Notice::Tolerated { generation, .. }
+        | Notice::Recovered { generation }
+        | Notice::Unhealthy { generation, .. }
+        | Notice::CannotProbe { generation }
+        | Notice::ProbeLost { generation }
+        | Notice::NotReadyInTime { generation, .. }
+        | Notice::NoHandshake { generation }
+        | Notice::ChannelLost { generation }
+        | Notice::Terminating { generation }
+        | Notice::Killing { generation }
+        | Notice::Unkillable { generation }
+        | Notice::Exited { generation, .. }
+        | Notice::Reloading { generation }
+        | Notice::TookOver { generation }
+        | Notice::ReloadFailed { generation } => Some(generation),
+        Notice::RestartingAtOnce
+        | Notice::RestartingIn { .. }
+        | Notice::GaveUp { .. }
+        | Notice::EndedByItself { .. }
+        | Notice::Stopping { .. }
+        | Notice::Forcing
+        | Notice::Restarting { .. }
+        | Notice::AlreadyStopping
+        | Notice::AlreadyRestarting
+        | Notice::CannotRestart
+        | Notice::AlreadyReloading
+        | Notice::CannotReload
+        | Notice::HandlersOverdue => None,
     }
 }
 
@@ -110,6 +159,13 @@ pub(super) fn state(state: State, stopping: bool) -> &'static str {
         State::BackingOff => "backing off",
         State::Closing => "closing",
         State::Finished => "finished",
+    }
+}
+
+pub(super) fn companion((generation, companion): (Generation, Companion)) -> String {
+    match companion {
+        Companion::Incoming => format!("generation {generation} starts and is to take over"),
+        Companion::Outgoing => format!("generation {generation} drains"),
     }
 }
 

@@ -16,7 +16,7 @@ pub(crate) use fd::{
     Interest, Poll, Waker, is_socket, peer_credentials, poll, read, replace_fd, set_nonblocking,
     take_stdin, write_nonblocking,
 };
-pub(crate) use image::{Image, executable_identity, executable_name};
+pub(crate) use image::{Image, Stamp, executable_identity, executable_name, path_on_disk};
 pub(crate) use process::{
     Usage, die_with_parent, kill_group, kill_own_group, observe_death, parent_id, reap,
     set_process_name, terminate_group, user_id,

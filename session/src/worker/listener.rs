@@ -15,12 +15,11 @@ use std::sync::{Arc, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use serde::Deserialize;
 use serde_json::Value;
 
 use super::shared::{Link, Shared};
 use crate::error::{Error, Result};
-use crate::ipc::message::ToMonitor;
+use crate::ipc::message::{Handed, ToMonitor};
 use crate::sys::{self, Interest, Poll};
 
 /// How long the monitor may take to bind a port and to hand it over. It does nothing that waits.
@@ -250,13 +249,6 @@ impl Iterator for Incoming<'_> {
 }
 
 impl FusedIterator for Incoming<'_> {}
-
-/// How many descriptors came with the monitor's answer: the held listener, and maybe one of this
-/// generation's own.
-#[derive(Deserialize)]
-struct Handed {
-    fds: usize,
-}
 
 /// Asks the monitor for the listener of a port.
 pub(super) fn ask(

@@ -11,6 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
+use nix::sys::signal::Signal;
 
 use crate::error::{Error, Result};
 use crate::ipc::codec::{BadLine, LineBuffer, decode};
@@ -57,7 +58,7 @@ enum Job {
 #[derive(Debug)]
 pub(in crate::monitor) struct Io {
     jobs: Arc<Mutex<Vec<Job>>>,
-    pub(in crate::monitor) waker: Arc<Waker>,
+    pub(in crate::monitor) waker: &'static Waker,
 }
 
 /// All that is read of one worker.
@@ -136,11 +137,15 @@ impl Io {
         dispatcher: Arc<OnceLock<Dispatcher>>,
         show_output: bool,
     ) -> Result<Io> {
-        let waker = Arc::new(Waker::new().map_err(Error::os("make a pipe"))?);
+        // The signal handler may need it until the process is gone.
+        let waker: &'static Waker =
+            Box::leak(Box::new(Waker::new().map_err(Error::os("make a pipe"))?));
+        let signal =
+            sys::on_signals(&[Signal::SIGUSR2], waker).map_err(Error::os("handle SIGUSR2"))?;
         let jobs: Arc<Mutex<Vec<Job>>> = Arc::default();
         let mut reader = Reader {
             jobs: Arc::clone(&jobs),
-            waker: Arc::clone(&waker),
+            waker,
             inbox,
             log,
             listeners,
@@ -151,7 +156,7 @@ impl Io {
         };
         thread::Builder::new()
             .name("session-io".into())
-            .spawn(move || reader.run())
+            .spawn(move || reader.run(signal))
             .map_err(Error::os("start the thread that reads from workers"))?;
         Ok(Io { jobs, waker })
     }
@@ -175,7 +180,7 @@ impl Io {
 
 struct Reader {
     jobs: Arc<Mutex<Vec<Job>>>,
-    waker: Arc<Waker>,
+    waker: &'static Waker,
     inbox: Sender<Input>,
     log: Log,
     listeners: Arc<Listeners>,
@@ -193,7 +198,7 @@ enum Slot {
 }
 
 impl Reader {
-    fn run(&mut self) {
+    fn run(&mut self, signal: impl Fn() -> Option<Signal>) {
         loop {
             let (mut polls, slots) = self.polls();
             if sys::poll(&mut polls, self.next_deadline()).is_err() {
@@ -204,6 +209,9 @@ impl Reader {
             if polls[0].readable() {
                 self.waker.clear();
                 self.take_jobs();
+                if signal().is_some() {
+                    let _ = self.inbox.send(Input::Reload);
+                }
             }
             for (poll, slot) in polls[1..].iter().zip(slots) {
                 match slot {
