@@ -385,25 +385,23 @@ mod tests {
 
     #[test]
     fn every_thread_that_waits_for_a_visitor_learns_of_the_stop() {
-        let listener = listener(true);
+        let listener = Arc::new(listener(true));
         let (sender, ended) = crossbeam_channel::unbounded();
-        thread::scope(|scope| {
-            for _ in 0..4 {
-                let (listener, sender) = (&listener, sender.clone());
-                scope.spawn(move || {
-                    let visitors = listener.incoming().map(Result::unwrap).count();
-                    sender.send(visitors).unwrap();
-                });
-            }
-            let visitors: Vec<_> = (0..10).map(|_| visit(&listener.public)).collect();
-            for mut visitor in visitors {
-                // Its stream is dropped as soon as it is counted.
-                assert_eq!(visitor.read(&mut [0]).unwrap(), 0);
-            }
-            listener.shared.stopping.fire();
-            let total: usize = (0..4).map(|_| ended.recv_timeout(SOON).unwrap()).sum();
-            assert_eq!(total, 10);
-        });
+        for _ in 0..4 {
+            let (listener, sender) = (Arc::clone(&listener), sender.clone());
+            thread::spawn(move || {
+                let visitors = listener.incoming().map(Result::unwrap).count();
+                sender.send(visitors).unwrap();
+            });
+        }
+        let visitors: Vec<_> = (0..10).map(|_| visit(&listener.public)).collect();
+        for mut visitor in visitors {
+            // Its stream is dropped as soon as it is counted.
+            assert_eq!(visitor.read(&mut [0]).unwrap(), 0);
+        }
+        listener.shared.stopping.fire();
+        let total: usize = (0..4).map(|_| ended.recv_timeout(SOON).unwrap()).sum();
+        assert_eq!(total, 10);
         assert!(listener.incoming().next().is_none());
     }
 
@@ -459,16 +457,27 @@ mod tests {
         let begun = Instant::now();
         listener.rest();
         assert!(begun.elapsed() >= ACCEPT_RETRY);
+        let used = processor_time();
         thread::scope(|scope| {
             scope.spawn(|| {
-                thread::sleep(2 * ACCEPT_RETRY);
+                thread::sleep(10 * ACCEPT_RETRY);
                 listener.shared.stopping.fire();
             });
             assert!(incoming.next().is_none());
         });
+        assert!(processor_time() - used < ACCEPT_RETRY);
         let begun = Instant::now();
         listener.rest();
         assert!(begun.elapsed() < ACCEPT_RETRY);
+    }
+
+    /// Of this thread, in ticks of 10 ms.
+    fn processor_time() -> Duration {
+        let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
+        let (_, fields) = stat.rsplit_once(") ").unwrap();
+        let times = fields.split(' ').skip(11).take(2);
+        let ticks: u64 = times.map(|time| time.parse::<u64>().unwrap()).sum();
+        Duration::from_millis(10 * ticks)
     }
 
     #[test]
