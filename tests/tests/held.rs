@@ -2,10 +2,10 @@
 
 use std::fs;
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use session_tests::running::{PATIENCE, Running, Start, ask, free_port, signal_pid};
+use session_tests::running::{PATIENCE, Running, Start, ask, folder, free_port, signal_pid};
 
 const HOLDS: &str = env!("CARGO_BIN_EXE_holds");
 const NO_DELAY: &str = r#""restart":{"minDelaySeconds":0}"#;
@@ -62,6 +62,10 @@ fn a_new_worker_that_is_not_ready_in_time_is_ended_and_the_old_one_stays() {
     let (mut session, _) = start(config);
     set_mode(&session, "hang");
     session.enter("reload");
+    session.expect_spawn();
+    session.enter("status");
+    session.expect("state: ready");
+    session.expect("beside it: generation 2 starts and is to take over");
     session.expect("was not ready within 1 s");
     session.enter("reload");
     session.expect("a reload is under way");
@@ -241,4 +245,81 @@ fn a_socket_that_is_meant_for_another_process_or_for_no_port_is_not_adopted() {
         session.expect_ready();
         expect_generation(&mut session, 1);
     }
+}
+
+#[test]
+fn a_new_worker_is_probed_itself_and_not_the_old_one_in_its_stead() {
+    let (mut session, _) = start(r#""startupTimeoutSeconds":1,"stop":{"graceSeconds":1}"#);
+    // Both accept at the public port, and the old one answers well.
+    set_mode(&session, "sick");
+    session.enter("reload");
+    session.expect("answered 503");
+    session.expect("was not ready within 1 s");
+    session.expect("the reload failed");
+    session.expect("crash report, generation 2: failed start");
+    expect_generation(&mut session, 1);
+}
+
+#[test]
+fn the_program_itself_can_ask_for_a_reload() {
+    let (mut session, _) = start("");
+    session.enter("again");
+    session.expect("generation 2 has taken over");
+    expect_generation(&mut session, 2);
+}
+
+#[test]
+fn who_comes_while_no_worker_is_there_waits_for_the_next_one() {
+    let (mut session, worker) = start(r#""restart":{"minDelaySeconds":0.3,"jitter":0}"#);
+    set_mode(&session, "broken");
+    signal_pid(worker, "KILL");
+    session.expect("starting the next worker in 0.300 s");
+    let port = session.port;
+    let client = std::thread::spawn(move || ask(port, "GET", "/", ""));
+    session.expect("starting the next worker in 0.600 s");
+    set_mode(&session, "serve");
+    let answer = client.join().unwrap().unwrap();
+    assert!(answer.ends_with("generation 3\n"), "{answer}");
+}
+
+/// `holds`, at a path where another program can be put.
+fn deployed() -> (Running, PathBuf) {
+    let program = folder().join("holds");
+    fs::copy(HOLDS, &program).unwrap();
+    let mut session = Start::config(NO_DELAY).run(program.to_str().unwrap());
+    session.expect_ready();
+    (session, program)
+}
+
+#[test]
+fn a_program_of_another_protocol_is_refused() {
+    let (mut session, program) = deployed();
+    let next = program.with_extension("next");
+    fs::copy(env!("CARGO_BIN_EXE_foreign"), &next).unwrap();
+    fs::rename(&next, &program).unwrap();
+    let why = "expected protocol 1, found 99: restart the monitor to move to this build";
+    session.enter("restart clean");
+    session.expect(why);
+    session.enter("reload");
+    session.expect(why);
+    session.expect("the reload failed");
+    expect_generation(&mut session, 1);
+}
+
+#[test]
+fn a_program_that_is_still_being_written_is_refused() {
+    let (mut session, program) = deployed();
+    let next = program.with_extension("next");
+    fs::copy(HOLDS, &next).unwrap();
+    fs::rename(&next, &program).unwrap();
+    let writer = fs::OpenOptions::new().append(true).open(&program).unwrap();
+    session.enter("restart clean");
+    session.expect("Text file busy");
+    session.enter("reload");
+    session.expect("Text file busy");
+    session.expect("the reload failed");
+    expect_generation(&mut session, 1);
+    drop(writer);
+    session.enter("reload");
+    session.expect("workers are started from the new program from now on");
 }

@@ -4,6 +4,7 @@
 //! - nothing, or `serve`: serves the ports `server` and, where there is one, `admin`;
 //! - `broken`: says why, and ends with 3 before it serves;
 //! - `hang`: never serves;
+//! - `sick`: serves, and every answer is a 503;
 //! - `own`: binds the port itself;
 //! - `std`: accepts by itself, and says that it is ready; `silent`: the same, and does not say so.
 //!
@@ -17,11 +18,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 use std::{fs, process, thread};
 
-use session::{Listener, Worker};
+use session::{Listener, Monitor, Worker};
 
 type Outcome = Result<ExitCode, Box<dyn Error>>;
 
-#[session::main]
+#[session::main(monitor = set_up)]
 fn main(worker: Worker) -> Outcome {
     let mode = fs::read_to_string("mode").unwrap_or_default();
     match mode.trim() {
@@ -43,11 +44,17 @@ fn main(worker: Worker) -> Outcome {
             }
             accept(&worker, &server)
         }
-        _ => serve(&worker),
+        "sick" => serve(&worker, "503 Sick"),
+        _ => serve(&worker, "200 OK"),
     }
 }
 
-fn serve(worker: &Worker) -> Outcome {
+fn set_up(monitor: &mut Monitor) -> session::Result<()> {
+    let handle = monitor.handle();
+    monitor.command("again", move |_| handle.reload())
+}
+
+fn serve(worker: &Worker, status: &str) -> Outcome {
     let server = worker.listener("server")?;
     let admin = match worker.port("admin") {
         Ok(_) => Some(worker.listener("admin")?),
@@ -55,16 +62,16 @@ fn serve(worker: &Worker) -> Outcome {
     };
     thread::scope(|scope| {
         if let Some(admin) = &admin {
-            scope.spawn(|| visit(worker, admin, "admin"));
+            scope.spawn(|| visit(worker, admin, "admin", status));
         }
-        visit(worker, &server, "server");
+        visit(worker, &server, "server", status);
     });
     Ok(ExitCode::SUCCESS)
 }
 
-fn visit(worker: &Worker, listener: &Listener, name: &str) {
+fn visit(worker: &Worker, listener: &Listener, name: &str, status: &str) {
     for mut visitor in listener.incoming().flatten() {
-        let Ok(path) = answer(worker, &mut visitor, name) else {
+        let Ok(path) = answer(worker, &mut visitor, name, status) else {
             continue;
         };
         // A copy of the descriptor is the same socket.
@@ -83,7 +90,7 @@ fn visit(worker: &Worker, listener: &Listener, name: &str) {
 fn accept(worker: &Worker, server: &TcpListener) -> Outcome {
     for visitor in server.incoming() {
         match visitor {
-            Ok(mut visitor) => drop(answer(worker, &mut visitor, "server")),
+            Ok(mut visitor) => drop(answer(worker, &mut visitor, "server", "200 OK")),
             // A held socket does not block. A runtime would wait for it; this looks again.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 thread::sleep(Duration::from_millis(1));
@@ -95,7 +102,12 @@ fn accept(worker: &Worker, server: &TcpListener) -> Outcome {
 }
 
 /// One request, whose head is assumed to come at once; its path.
-fn answer(worker: &Worker, visitor: &mut TcpStream, name: &str) -> io::Result<String> {
+fn answer(
+    worker: &Worker,
+    visitor: &mut TcpStream,
+    name: &str,
+    status: &str,
+) -> io::Result<String> {
     let mut head = [0; 1024];
     let count = visitor.read(&mut head)?;
     let head = String::from_utf8_lossy(&head[..count]);
@@ -107,7 +119,7 @@ fn answer(worker: &Worker, visitor: &mut TcpStream, name: &str) -> io::Result<St
     );
     write!(
         visitor,
-        "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
         body.len()
     )?;
     Ok(path)
