@@ -242,7 +242,7 @@ fn generation(answer: &[u8]) -> Option<u64> {
     let length = head
         .lines()
         .find_map(|line| line.strip_prefix("Content-Length: ")?.parse::<usize>().ok())?;
-    if !head.starts_with("HTTP/1.1 200 ") || body.len() != length {
+    if !head.starts_with("HTTP/1.1 200 ") || length.parse() != Ok(body.len()) {
         return None;
     }
     let (_, generation) = body
