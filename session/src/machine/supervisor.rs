@@ -192,11 +192,12 @@ impl Supervisor {
                 }
             }
         }
-        if let Some(worker) = self.beside.worker_mut()
-            && worker.handle_timeout(now, &self.policy, &mut out)
-        {
-            let generation = worker.generation;
-            self.ended(now, generation, &mut out);
+        if let Some(worker) = self.beside.worker_mut() {
+            if worker.handle_timeout(now, &self.policy, &mut out) {
+                let generation = worker.generation;
+                self.ended(now, generation, &mut out);
+            }
+            self.accompany_active(now, &mut out);
         }
         if let Want::Stop(stop) = &mut self.want
             && stop.handlers.is_some_and(|deadline| deadline <= now)
@@ -297,7 +298,7 @@ impl Supervisor {
     }
 
     pub(super) fn spawn(&mut self, out: &mut Vec<Action>) {
-        let accompanied = self.beside.worker().is_some();
+        let accompanied = self.beside.can_answer();
         self.slot = Slot::Occupied(self.new_worker(accompanied, out));
     }
 
@@ -323,7 +324,7 @@ impl Supervisor {
             cause: CauseKind::SpawnError,
         });
         if self.beside.is(generation) {
-            self.reload_failed(now, generation, out);
+            self.companion_is_gone(now, out);
             return;
         }
         self.slot = Slot::Empty;

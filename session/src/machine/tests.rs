@@ -5,6 +5,7 @@ mod chance;
 mod death;
 mod health;
 mod pairs;
+mod reload;
 mod restart;
 mod stop;
 
@@ -275,6 +276,13 @@ fn probed(generation: Generation, verdict: Verdict) -> Event {
     Event::Probed {
         generation,
         verdict,
+    }
+}
+
+fn serves(generation: Generation, serving: Serving) -> Event {
+    Event::Serves {
+        generation,
+        serving,
     }
 }
 
