@@ -55,16 +55,16 @@ pub(crate) struct Worker {
     pub(crate) ready_for: Option<Duration>,
     /// The driver has said that the process exists.
     exists: bool,
-    startup_deadline: Option<Time>,
-    channel: Channel,
+    pub(super) startup_deadline: Option<Time>,
+    pub(super) channel: Channel,
     pub(super) serving: Serving,
     /// Another worker may answer on its public port: an answer there says nothing about it.
     accompanied: bool,
-    probes: Probes,
+    pub(super) probes: Probes,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Channel {
+pub(super) enum Channel {
     Open,
     /// Closed while the process lived; by the deadline it should be dead too.
     Closed {

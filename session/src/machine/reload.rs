@@ -56,7 +56,8 @@ impl Beside {
 
     /// May there be answers from it where the active one accepts?
     pub(super) fn can_answer(&self) -> bool {
-        self.worker().is_some_and(|worker| !worker.is_unkillable())
+        self.worker()
+            .is_some_and(|worker| !worker.is_unkillable() && !worker.is_dead())
     }
 
     pub(super) fn companion(&self) -> Option<(Generation, Companion)> {
@@ -88,12 +89,12 @@ impl Supervisor {
                 out.push(Action::Tell(Notice::RestartingAtOnce));
                 self.spawn(out);
             }
-            Slot::Occupied(_) if self.beside.can_answer() => {
-                out.push(Action::Tell(Notice::AlreadyReloading));
-            }
-            // There is an unkillable one, and two is all there may be.
-            Slot::Occupied(_) if self.beside.worker().is_some() => {
+            // There is one that nothing can end, and two is all there may be.
+            Slot::Occupied(_) if self.beside.worker().is_some_and(Worker::is_unkillable) => {
                 out.push(Action::Tell(Notice::CannotRestart));
+            }
+            Slot::Occupied(_) if self.beside.worker().is_some() => {
+                out.push(Action::Tell(Notice::AlreadyReloading));
             }
             Slot::Occupied(worker) => match worker.phase {
                 Phase::Spawning

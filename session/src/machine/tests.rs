@@ -3,11 +3,13 @@
 mod backoff;
 mod chance;
 mod death;
+mod explore;
 mod health;
 mod pairs;
 mod reload;
 mod restart;
 mod stop;
+mod witness;
 
 use std::time::Duration;
 

@@ -811,6 +811,17 @@ fn an_old_worker_that_is_unkillable_hinders_the_next_reload_only() {
         sim.quietly(serves(2, Serving::Held));
         sim.event(Event::Reload, &[CANNOT_RESTART]);
         sim.exactly_after(INTERVAL, &[probe(2)]);
+        // Its end, when it comes after all, disturbs no probe.
+        let mut freed = sim.clone();
+        freed.quietly(exited(1, Exit::Signal(9)));
+        freed.event(Event::Reload, &[ALREADY_RELOADING]);
+        freed.pass(SETTLE);
+        let told = tell(Notice::Unhealthy {
+            generation: 2,
+            failures: 1,
+        });
+        let want = [told, ask(2, Leaving::Unhealthy)];
+        freed.event(probed(2, Verdict::Unhealthy), &want);
         sim.event(probed(2, Verdict::Healthy), &[]);
         let mut stopped = sim.clone();
         stopped.quietly(operator_stop(How::Clean));
