@@ -6,6 +6,7 @@ mod death;
 mod explore;
 mod health;
 mod pairs;
+mod pairs_reload;
 mod reload;
 mod restart;
 mod stop;
