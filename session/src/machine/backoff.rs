@@ -9,9 +9,9 @@ use super::{Backoff, Jitter, Limit, Time};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Failures {
     /// Since the last stable worker.
-    consecutive: u32,
+    pub(super) consecutive: u32,
     /// The times of those that the limit counts, oldest first.
-    recent: VecDeque<Time>,
+    pub(super) recent: VecDeque<Time>,
 }
 
 /// What follows from one more failure.

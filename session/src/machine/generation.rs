@@ -55,16 +55,16 @@ pub(crate) struct Worker {
     pub(crate) ready_for: Option<Duration>,
     /// The driver has said that the process exists.
     exists: bool,
-    startup_deadline: Option<Time>,
-    channel: Channel,
+    pub(super) startup_deadline: Option<Time>,
+    pub(super) channel: Channel,
     pub(super) serving: Serving,
     /// Another worker may answer on its public port: an answer there says nothing about it.
     accompanied: bool,
-    probes: Probes,
+    pub(super) probes: Probes,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Channel {
+pub(super) enum Channel {
     Open,
     /// Closed while the process lived; by the deadline it should be dead too.
     Closed {
@@ -119,6 +119,15 @@ impl Worker {
         matches!(self.phase, Phase::Ready { .. })
     }
 
+    pub(crate) fn is_dead(&self) -> bool {
+        matches!(self.phase, Phase::Dead { .. })
+    }
+
+    /// SIGKILL is pending and it is stuck in the kernel: no code of its own runs any more.
+    pub(crate) fn is_unkillable(&self) -> bool {
+        self.phase == Phase::Unkillable
+    }
+
     /// Its process could not be made, and no other word of it has come: there is nothing to end.
     pub(crate) fn can_fail_to_spawn(&self) -> bool {
         !self.exists && !matches!(self.phase, Phase::Dead { .. })
@@ -131,7 +140,7 @@ impl Worker {
                 match policy.readiness {
                     // Beside another worker a handshake is too little: what follows may fail, and
                     // the other one would be gone.
-                    Readiness::Hello if !self.accompanied => self.become_ready(now, out),
+                    Readiness::Hello if self.can_be_probed() => self.become_ready(now, out),
                     Readiness::Probe if self.can_be_probed() => self.probes.start_quick(now),
                     Readiness::Probe | Readiness::Call | Readiness::Hello => {}
                 }
@@ -197,17 +206,31 @@ impl Worker {
     ) {
         // It may say both, of two listeners, and the private one stays.
         self.serving = self.serving.max(serving);
-        if self.serving != Serving::Private || !matches!(self.phase, Phase::Starting) {
+        if self.serving != Serving::Private {
             return;
         }
-        match policy.readiness {
-            Readiness::Probe => self.probes.at_once(now),
-            Readiness::Hello => self.become_ready(now, out),
-            Readiness::Call => {}
+        match (self.phase, policy.readiness) {
+            (Phase::Starting, Readiness::Probe) => self.probes.at_once(now),
+            (Phase::Starting, Readiness::Hello) => self.become_ready(now, out),
+            // Ready by its word, and accompanied, it could not be probed so far.
+            (Phase::Ready { .. }, Readiness::Probe | Readiness::Call | Readiness::Hello) => {
+                self.probes.resume(now);
+            }
+            (Phase::Starting, Readiness::Call)
+            | (
+                Phase::Spawning
+                | Phase::Handshaking { .. }
+                | Phase::Draining { .. }
+                | Phase::Terminating { .. }
+                | Phase::Killing { .. }
+                | Phase::Unkillable
+                | Phase::Dead { .. },
+                Readiness::Probe | Readiness::Call | Readiness::Hello,
+            ) => {}
         }
     }
 
-    /// Another worker came beside it, or is gone again.
+    /// Another worker came beside it, or answers no more.
     pub(crate) fn set_accompanied(
         &mut self,
         now: Time,
@@ -215,8 +238,8 @@ impl Worker {
         policy: &Policy,
         out: &mut Vec<Action>,
     ) {
-        self.accompanied = accompanied;
-        if self.serving == Serving::Private {
+        let before = std::mem::replace(&mut self.accompanied, accompanied);
+        if before == accompanied || self.serving == Serving::Private {
             return;
         }
         if accompanied {

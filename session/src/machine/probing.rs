@@ -10,16 +10,16 @@ pub(super) struct Probes {
     polling: Option<Polling>,
     /// The next quick probe's distance, until the worker is ready.
     quick: Duration,
-    next: Option<Time>,
-    in_flight: Option<InFlight>,
+    pub(super) next: Option<Time>,
+    pub(super) in_flight: Option<InFlight>,
     pub(super) failures: u32,
     pub(super) told_obstacle: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct InFlight {
-    started: Time,
-    overdue: Time,
+pub(super) struct InFlight {
+    pub(super) started: Time,
+    pub(super) overdue: Time,
 }
 
 impl Probes {

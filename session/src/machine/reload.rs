@@ -45,12 +45,19 @@ impl Beside {
             .is_some_and(|worker| worker.generation == generation)
     }
 
-    /// Is there one that can take the active one's place?
+    /// Is there one that can take the active one's place? Not one that has to go itself: to wait
+    /// for its end may take the whole grace period.
     pub(super) fn has_heir(&self) -> bool {
         match self {
-            Beside::Incoming(worker) => worker.phase != Phase::Unkillable,
+            Beside::Incoming(worker) => worker.leaving.is_none() && !worker.is_dead(),
             Beside::Nobody | Beside::Outgoing(_) => false,
         }
+    }
+
+    /// May there be answers from it where the active one accepts?
+    pub(super) fn can_answer(&self) -> bool {
+        self.worker()
+            .is_some_and(|worker| !worker.is_unkillable() && !worker.is_dead())
     }
 
     pub(super) fn companion(&self) -> Option<(Generation, Companion)> {
@@ -82,6 +89,10 @@ impl Supervisor {
                 out.push(Action::Tell(Notice::RestartingAtOnce));
                 self.spawn(out);
             }
+            // There is one that nothing can end, and two is all there may be.
+            Slot::Occupied(_) if self.beside.worker().is_some_and(Worker::is_unkillable) => {
+                out.push(Action::Tell(Notice::CannotRestart));
+            }
             Slot::Occupied(_) if self.beside.worker().is_some() => {
                 out.push(Action::Tell(Notice::AlreadyReloading));
             }
@@ -109,10 +120,12 @@ impl Supervisor {
         let generation = self.generation + 1;
         out.push(Action::Tell(Notice::Reloading { generation }));
         self.beside = Beside::Incoming(self.new_worker(true, out));
-        self.set_active_accompanied(now, true, out);
+        self.accompany_active(now, out);
     }
 
-    fn set_active_accompanied(&mut self, now: Time, accompanied: bool, out: &mut Vec<Action>) {
+    /// Tells the active worker whether somebody is beside it.
+    pub(super) fn accompany_active(&mut self, now: Time, out: &mut Vec<Action>) {
+        let accompanied = self.beside.can_answer();
         if let Slot::Occupied(worker) = &mut self.slot {
             worker.set_accompanied(now, accompanied, &self.policy, out);
             self.ever_ready |= worker.is_ready();
@@ -120,6 +133,11 @@ impl Supervisor {
     }
 
     pub(super) fn take_over_if_ready(&mut self, now: Time, out: &mut Vec<Action>) {
+        // What its death means is decided in a moment, and with it who follows: a policy that ends
+        // the session, or a limit, is not to depend on which of the two was faster.
+        if matches!(&self.slot, Slot::Occupied(worker) if worker.is_dead()) {
+            return;
+        }
         match self.beside.take() {
             Beside::Incoming(worker) if worker.is_ready() => self.take_over(now, worker, out),
             other @ (Beside::Nobody | Beside::Incoming(_) | Beside::Outgoing(_)) => {
@@ -137,6 +155,7 @@ impl Supervisor {
             Slot::Occupied(mut old) => {
                 old.leave(now, Leaving::Restart, How::Clean, &self.policy, out);
                 self.beside = Beside::Outgoing(old);
+                self.accompany_active(now, out);
             }
         }
     }
@@ -154,42 +173,27 @@ impl Supervisor {
         out.push(Action::TakeOver { generation });
         out.push(Action::Tell(Notice::TookOver { generation }));
         self.slot = Slot::Occupied(heir);
-        self.set_active_accompanied(now, false, out);
+        self.accompany_active(now, out);
         true
     }
 
-    /// The worker beside the active one is dead.
+    /// The worker beside the active one is dead, and what it had to say is in.
     pub(super) fn companion_ended(&mut self, now: Time, out: &mut Vec<Action>) {
-        match &self.beside {
-            Beside::Nobody => {}
-            Beside::Incoming(worker) => {
-                report(worker, worker.crash(), out);
-                let generation = worker.generation;
-                self.reload_failed(now, generation, out);
-            }
-            Beside::Outgoing(worker) => {
-                report(worker, worker.crash(), out);
-                self.companion_is_gone(now, out);
-            }
-        }
-    }
-
-    pub(super) fn reload_failed(
-        &mut self,
-        now: Time,
-        generation: Generation,
-        out: &mut Vec<Action>,
-    ) {
-        match self.want {
-            Want::Run => out.push(Action::Tell(Notice::ReloadFailed { generation })),
-            Want::Stop(_) | Want::Finished => {}
+        if let Some(worker) = self.beside.worker() {
+            report(worker, worker.crash(), out);
         }
         self.companion_is_gone(now, out);
     }
 
-    fn companion_is_gone(&mut self, now: Time, out: &mut Vec<Action>) {
-        self.beside = Beside::Nobody;
-        self.set_active_accompanied(now, false, out);
+    pub(super) fn companion_is_gone(&mut self, now: Time, out: &mut Vec<Action>) {
+        match (self.want, self.beside.take()) {
+            (Want::Run, Beside::Incoming(Worker { generation, .. })) => {
+                out.push(Action::Tell(Notice::ReloadFailed { generation }));
+            }
+            (Want::Run, Beside::Nobody | Beside::Outgoing(_))
+            | (Want::Stop(_) | Want::Finished, _) => {}
+        }
+        self.accompany_active(now, out);
         self.finish_if_over(out);
     }
 }

@@ -18,7 +18,7 @@ pub(crate) struct Supervisor {
     pub(super) beside: Beside,
     /// Of the newest worker.
     pub(super) generation: Generation,
-    failures: Failures,
+    pub(super) failures: Failures,
     /// Some worker of this session has been ready.
     pub(super) ever_ready: bool,
 }
@@ -36,9 +36,9 @@ pub(super) enum Want {
 pub(super) struct Stop {
     how: How,
     code: u8,
-    accepted: Time,
+    pub(super) accepted: Time,
     /// By when the monitor's exit handlers must be done; `None` once they are.
-    handlers: Option<Time>,
+    pub(super) handlers: Option<Time>,
 }
 
 /// Where the active worker lives.
@@ -65,6 +65,22 @@ pub(crate) enum State {
     /// Nothing runs but the monitor's own exit handlers.
     Closing,
     Finished,
+}
+
+impl Phase {
+    pub(super) fn state(self) -> State {
+        match self {
+            Phase::Spawning => State::Spawning,
+            Phase::Handshaking { .. } => State::Handshaking,
+            Phase::Starting => State::Starting,
+            Phase::Ready { .. } => State::Ready,
+            Phase::Draining { .. } => State::Draining,
+            Phase::Terminating { .. } => State::Terminating,
+            Phase::Killing { .. } => State::Killing,
+            Phase::Unkillable => State::Unkillable,
+            Phase::Dead { .. } => State::Dead,
+        }
+    }
 }
 
 /// What `status` needs to know.
@@ -192,11 +208,12 @@ impl Supervisor {
                 }
             }
         }
-        if let Some(worker) = self.beside.worker_mut()
-            && worker.handle_timeout(now, &self.policy, &mut out)
-        {
-            let generation = worker.generation;
-            self.ended(now, generation, &mut out);
+        if let Some(worker) = self.beside.worker_mut() {
+            if worker.handle_timeout(now, &self.policy, &mut out) {
+                let generation = worker.generation;
+                self.ended(now, generation, &mut out);
+            }
+            self.accompany_active(now, &mut out);
         }
         if let Want::Stop(stop) = &mut self.want
             && stop.handlers.is_some_and(|deadline| deadline <= now)
@@ -248,17 +265,7 @@ impl Supervisor {
         match &self.slot {
             Slot::Empty => State::Closing,
             Slot::BackingOff { .. } => State::BackingOff,
-            Slot::Occupied(worker) => match worker.phase {
-                Phase::Spawning => State::Spawning,
-                Phase::Handshaking { .. } => State::Handshaking,
-                Phase::Starting => State::Starting,
-                Phase::Ready { .. } => State::Ready,
-                Phase::Draining { .. } => State::Draining,
-                Phase::Terminating { .. } => State::Terminating,
-                Phase::Killing { .. } => State::Killing,
-                Phase::Unkillable => State::Unkillable,
-                Phase::Dead { .. } => State::Dead,
-            },
+            Slot::Occupied(worker) => worker.phase.state(),
         }
     }
 
@@ -297,7 +304,7 @@ impl Supervisor {
     }
 
     pub(super) fn spawn(&mut self, out: &mut Vec<Action>) {
-        let accompanied = self.beside.worker().is_some();
+        let accompanied = self.beside.can_answer();
         self.slot = Slot::Occupied(self.new_worker(accompanied, out));
     }
 
@@ -323,7 +330,7 @@ impl Supervisor {
             cause: CauseKind::SpawnError,
         });
         if self.beside.is(generation) {
-            self.reload_failed(now, generation, out);
+            self.companion_is_gone(now, out);
             return;
         }
         self.slot = Slot::Empty;

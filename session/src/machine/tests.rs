@@ -3,10 +3,14 @@
 mod backoff;
 mod chance;
 mod death;
+mod explore;
 mod health;
 mod pairs;
+mod pairs_reload;
+mod reload;
 mod restart;
 mod stop;
+mod witness;
 
 use std::time::Duration;
 
@@ -275,6 +279,13 @@ fn probed(generation: Generation, verdict: Verdict) -> Event {
     Event::Probed {
         generation,
         verdict,
+    }
+}
+
+fn serves(generation: Generation, serving: Serving) -> Event {
+    Event::Serves {
+        generation,
+        serving,
     }
 }
 

@@ -7,7 +7,7 @@ use State as S;
 
 /// The kinds of [`Event`], and the passing of the next deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Kind {
+pub(super) enum Kind {
     Spawned,
     SpawnFailed,
     Hello,
@@ -26,7 +26,7 @@ enum Kind {
     Timeout,
 }
 
-const KINDS: [Kind; 16] = [
+pub(super) const KINDS: [Kind; 16] = [
     Kind::Spawned,
     Kind::SpawnFailed,
     Kind::Hello,
@@ -61,7 +61,7 @@ const STATES: [State; 12] = [
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Act {
+pub(super) enum Act {
     Spawn,
     Probe,
     Ask,
@@ -74,7 +74,7 @@ enum Act {
     Finish,
 }
 
-fn act(action: Action) -> Act {
+pub(super) fn act(action: Action) -> Act {
     match action {
         Action::Spawn { .. } => Act::Spawn,
         Action::Probe { .. } => Act::Probe,
@@ -90,7 +90,7 @@ fn act(action: Action) -> Act {
 }
 
 /// A new event has no kind until someone gives it one, and then no row.
-fn kind(event: Event) -> Kind {
+pub(super) fn kind(event: Event) -> Kind {
     match event {
         Event::Spawned { .. } => Kind::Spawned,
         Event::SpawnFailed { .. } => Kind::SpawnFailed,
@@ -111,7 +111,7 @@ fn kind(event: Event) -> Kind {
 }
 
 /// The event of that kind for the worker that is there; `None`: time passes.
-fn event(kind: Kind, generation: Generation) -> Option<Event> {
+pub(super) fn event(kind: Kind, generation: Generation) -> Option<Event> {
     Some(match kind {
         Kind::Spawned => spawned(generation),
         Kind::SpawnFailed => spawn_failed(generation),
