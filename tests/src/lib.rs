@@ -1,4 +1,6 @@
 //! Support for the process tests.
 
 pub mod mini_monitor;
+pub mod processes;
 pub mod running;
+pub mod terminal;
