@@ -157,3 +157,21 @@ fn nothing_of_the_worker_outlives_it_and_nothing_of_the_session_its_monitor() {
         "the port is still held"
     );
 }
+
+#[test]
+fn a_worker_may_have_to_die_with_its_monitor() {
+    // With `drain` it would have ten seconds, as its exit handler does not come back.
+    let config = r#""stop":{"graceSeconds":10},"worker":{"dieWithMonitor":"kill"}"#;
+    let (mut session, first) = chaos(config);
+    signal_pid(first, "KILL");
+    let pid = session.expect_spawn();
+    session.expect_ready();
+    session.get("/hang-exit");
+    session.child.kill().unwrap();
+    session.wait();
+    expect_gone(pid, Duration::from_secs(1));
+    assert!(
+        ask(session.port, "GET", "/", "").is_err(),
+        "the port is still held"
+    );
+}

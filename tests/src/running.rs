@@ -244,6 +244,14 @@ impl Running {
         }
     }
 
+    /// The next line of the log; `None` if there is none by then.
+    pub fn line_until(&mut self, deadline: Instant) -> Option<String> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let line = self.lines.recv_timeout(left).ok()?;
+        let _ = writeln!(self.seen, "{line}");
+        Some(line)
+    }
+
     /// Everything that the monitor has written, once it is gone.
     pub fn rest(&mut self) -> String {
         let deadline = Instant::now() + PATIENCE;
