@@ -94,6 +94,11 @@ pub(crate) enum Word {
         count: u64,
         why: String,
     },
+    /// Messages that have no listener, in all so far, and the name of the last.
+    Unheard {
+        count: u64,
+        name: String,
+    },
     /// Built-in messages beyond the rate, in all so far.
     TooMany {
         count: u64,
