@@ -61,12 +61,11 @@ impl Channel {
 
     /// Writes one line, unless others have the turn for longer than `patience`.
     pub(super) fn write_within(&self, line: &[u8], patience: Duration) -> Result<()> {
-        let deadline = Instant::now() + self.write_timeout;
         let Ok(turn) = self.turn.1.recv_timeout(patience) else {
             return Err(Error::Timeout(patience));
         };
         let (turn, outcome) = match turn {
-            Turn::Whole => self.write_by(line, deadline),
+            Turn::Whole => self.write_whole(line),
             Turn::Broken => (Turn::Broken, Err(Error::PeerDied)),
         };
         pass_on(&self.turn.0, turn);
@@ -74,13 +73,17 @@ impl Channel {
     }
 
     /// One `write` for the line, and more only if the socket takes it in parts.
-    fn write_by(&self, line: &[u8], deadline: Instant) -> (Turn, Result<()>) {
+    fn write_whole(&self, line: &[u8]) -> (Turn, Result<()>) {
         let mut rest = line;
+        // Looked up only where the socket is full: the clock costs more than a line should.
+        let mut deadline = None;
         while !rest.is_empty() {
             match sys::write_nonblocking(self.fd(), rest) {
                 Ok(sent) => rest = &rest[sent..],
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    if Instant::now() >= deadline {
+                    let now = Instant::now();
+                    let deadline = *deadline.get_or_insert(now + self.write_timeout);
+                    if now >= deadline {
                         // A line that was not begun does no harm: a monitor that was stopped may
                         // go on.
                         let untouched = rest.len() == line.len();
