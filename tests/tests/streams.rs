@@ -1,7 +1,7 @@
 //! The monitor's own streams, in every state that a launcher may leave them in.
 #![cfg(target_os = "linux")]
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
@@ -105,7 +105,7 @@ fn a_terminal_that_nobody_reads_stops_nothing() {
 
 #[test]
 fn a_full_disk_stops_nothing() {
-    let full = || File::from(OpenOptions::new().write(true).open("/dev/full").unwrap());
+    let full = || OpenOptions::new().write(true).open("/dev/full").unwrap();
     let mut command = loud();
     command.stdout(full()).stderr(full());
     goes_on_and_ends(Start::config(CONFIG).run_bare(command));

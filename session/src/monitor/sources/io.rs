@@ -583,3 +583,6 @@ pub(in crate::monitor) fn dispatcher<'a>(
     }
     dispatcher
 }
+
+#[cfg(all(test, not(miri)))]
+mod tests;
