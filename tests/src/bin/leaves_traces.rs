@@ -20,8 +20,8 @@ fn main(worker: Worker) -> Result<(), Box<dyn Error>> {
     let hangs = mode == "hang";
     worker.on_exit(move |reason| {
         trace(&format!("worker: {reason}"));
-        while hangs {
-            thread::park();
+        if hangs {
+            thread::sleep(Duration::MAX);
         }
     })?;
     if mode == "loud" {
