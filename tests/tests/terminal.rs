@@ -16,6 +16,8 @@ const CLEAN: Duration = Duration::from_secs(3);
 const FORCED: Duration = Duration::from_millis(700);
 /// What an idle process may use, however long it is watched.
 const IDLE_TICKS: u64 = 2;
+const SIGNAL: &str = "a signal";
+const HANG_UP: &str = "a hang-up";
 const INTERACTIVE: [&str; 4] = ["bash", "--norc", "--noprofile", "-i"];
 
 fn start(command: &[&str], args: &[&str]) -> (Running, u32) {
@@ -33,8 +35,8 @@ fn traces(session: &Running) -> Vec<String> {
 }
 
 #[track_caller]
-fn each_handler_ran_once(session: &Running) {
-    let why = "the session stops: a signal";
+fn each_handler_ran_once(session: &Running, reason: &str) {
+    let why = format!("the session stops: {reason}");
     assert_eq!(
         traces(session),
         [format!("monitor: {why}"), format!("worker: {why}")]
@@ -71,7 +73,7 @@ fn a_terminal_that_goes_away_ends_the_session_cleanly() {
         let within = if args.is_empty() { GRACE } else { CLEAN };
         assert!(took <= within, "{args:?}: took {took:?}");
         expect_gone(worker, PATIENCE);
-        each_handler_ran_once(&session);
+        each_handler_ran_once(&session, HANG_UP);
     }
 }
 
@@ -88,8 +90,23 @@ fn a_shell_that_goes_away_with_its_terminal_ends_the_session_cleanly() {
         let took = expect_gone(monitor, CLEAN);
         assert!(took <= CLEAN, "{took:?}");
         expect_gone(worker, PATIENCE);
-        each_handler_ran_once(&session);
+        each_handler_ran_once(&session, HANG_UP);
     }
+}
+
+#[test]
+fn a_shell_that_takes_its_time_to_go_away_makes_the_end_no_harder() {
+    let mut session = Start::config(CONFIG).run_on_terminal(&INTERACTIVE);
+    session.enter("trap 'sleep 0.3' EXIT");
+    session.enter(&format!("{PROGRAM} hang"));
+    let worker = session.worker(None);
+    let monitor = Process::of(worker).unwrap().parent;
+    session.hang_up();
+    // The shell's own end is the second hang-up, and nobody's impatience.
+    let took = expect_gone(monitor, CLEAN);
+    assert!(took >= GRACE, "the handler had only {took:?}");
+    expect_gone(worker, PATIENCE);
+    each_handler_ran_once(&session, HANG_UP);
 }
 
 #[test]
@@ -108,7 +125,7 @@ fn under_nohup_the_session_outlives_its_terminal() {
         assert_eq!(status.code(), Some(0), "{command:?}");
         assert!(took <= GRACE, "{command:?}: took {took:?}");
         expect_gone(worker, PATIENCE);
-        each_handler_ran_once(&session);
+        each_handler_ran_once(&session, SIGNAL);
     }
 }
 
@@ -122,8 +139,7 @@ fn ctrl_c_ends_the_session_cleanly_and_reaches_the_monitor_alone() {
     assert!(took <= GRACE, "{took:?}");
     expect_gone(worker, PATIENCE);
     // A worker that is signalled itself gives that as its reason.
-    each_handler_ran_once(&session);
-    session.hang_up();
+    each_handler_ran_once(&session, SIGNAL);
     let log = session.rest();
     assert!(log.contains("has exited: exit code 0"), "{log}");
     assert!(!log.contains("crash report"), "{log}");

@@ -38,8 +38,10 @@ pub(crate) enum Input {
         generation: Generation,
         outcome: Outcome,
     },
-    /// SIGINT, SIGTERM or SIGHUP.
+    /// SIGINT or SIGTERM.
     Signal,
+    /// SIGHUP.
+    HangUp,
     /// The operator typed a line.
     Line(String),
     /// A line was too long to be one.

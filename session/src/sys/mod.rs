@@ -21,6 +21,6 @@ pub(crate) use process::{
 };
 pub(crate) use signal::{
     block_in_this_thread, clear_mask, hangup_is_ignored, keep_hangup_ignored, on_signals,
-    raise_default, reset_child_signal, signal_name,
+    raise_default, reset_child_signal, signal_name, take_hangup, tell_hangups_apart,
 };
 pub(crate) use terminal::in_foreground;
