@@ -110,6 +110,29 @@ fn a_shell_that_takes_its_time_to_go_away_makes_the_end_no_harder() {
 }
 
 #[test]
+fn a_stalled_terminal_takes_ctrl_c_and_may_go_away() {
+    // As after Ctrl-S, with a worker that writes on.
+    let config = format!(r#"{CONFIG},"showServerOutput":true"#);
+    for hangs_up in [false, true] {
+        let mut session = Start::config(&config)
+            .args(&["loud"])
+            .run_on_stalled_terminal(&[PROGRAM]);
+        let worker = session.worker(None);
+        let worker = comes_back(&session, worker);
+        if hangs_up {
+            session.hang_up();
+        } else {
+            session.enter_raw("\x03");
+        }
+        let (status, took) = session.wait();
+        assert_eq!(status.code(), Some(0));
+        assert!(took <= GRACE, "took {took:?}");
+        expect_gone(worker, PATIENCE);
+        each_handler_ran_once(&session, if hangs_up { HANG_UP } else { SIGNAL });
+    }
+}
+
+#[test]
 fn under_nohup_the_session_outlives_its_terminal() {
     let ignoring = ["sh", "-c", "trap '' HUP; exec \"$0\"", PROGRAM];
     for command in [&["nohup", PROGRAM][..], &ignoring] {

@@ -216,12 +216,7 @@ impl Driver {
                 self.stop("a signal".to_owned(), How::Clean, 0, Asker::Signal);
             }
             Input::HangUp => {
-                self.stop(
-                    "a hang-up".to_owned(),
-                    How::Clean,
-                    0,
-                    Asker::HangUp,
-                );
+                self.stop("a hang-up".to_owned(), How::Clean, 0, Asker::HangUp);
             }
             Input::Line(line) => self.command(&line),
             Input::LineTooLong => self.tell(Line::new(Who::Monitor).bad(format_args!(
