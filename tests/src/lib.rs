@@ -1,5 +1,6 @@
 //! Support for the process tests.
 
+pub mod load;
 pub mod mini_monitor;
 pub mod processes;
 pub mod running;

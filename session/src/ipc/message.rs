@@ -46,6 +46,13 @@ pub(crate) enum ToMonitor {
         id: u64,
         offered: String,
     },
+    /// Asks for the listener of a port; the descriptors are attached to the reply.
+    Listen {
+        id: u64,
+        name: String,
+    },
+    /// It serves its private listener too, so it can be probed there.
+    Serving {},
     Message(Message),
     Reply(Reply),
 }
@@ -95,6 +102,14 @@ pub(crate) enum Outcome {
     Busy,
 }
 
+/// The answer to [`ToMonitor::Listen`]: so many descriptors come with its line. The first is the
+/// public listener, the second a private one.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Handed {
+    pub(crate) fds: usize,
+}
+
 /// The worker is about to end by itself.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -120,6 +135,9 @@ pub(crate) struct Welcome {
     pub(crate) grace_ms: u64,
     pub(crate) kill_with_monitor: bool,
     pub(crate) app: Box<RawValue>,
+    /// Say hello and end: the monitor only wants to know whether this program speaks with it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) check: bool,
 }
 
 /// The longest name of a message, in bytes: names are for a table of listeners, not for data.

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use super::probing::Probes;
 use super::{
-    Action, CHANNEL_LOST, CauseKind, Exit, FIRST_PROBE, Generation, HANDSHAKE_TIMEOUT, How, Jitter,
-    Leaving, Notice, PROBE_OVERDUE, Policy, Polling, REAP, Readiness, SETTLE, SLOWEST_QUICK_PROBE,
-    TERMINATE, Time, Verdict,
+    Action, CHANNEL_LOST, CauseKind, Exit, Generation, HANDSHAKE_TIMEOUT, How, Jitter, Leaving,
+    Notice, Policy, Polling, REAP, Readiness, SETTLE, Serving, TERMINATE, Time, Verdict,
 };
 
 /// Where a worker is in its life.
@@ -57,6 +57,9 @@ pub(crate) struct Worker {
     exists: bool,
     startup_deadline: Option<Time>,
     channel: Channel,
+    pub(super) serving: Serving,
+    /// Another worker may answer on its public port: an answer there says nothing about it.
+    accompanied: bool,
     probes: Probes,
 }
 
@@ -69,26 +72,8 @@ enum Channel {
     },
 }
 
-/// The probing of one worker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Probes {
-    polling: Option<Polling>,
-    /// The next quick probe's distance, until the worker is ready.
-    quick: Duration,
-    next: Option<Time>,
-    in_flight: Option<InFlight>,
-    failures: u32,
-    told_obstacle: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct InFlight {
-    started: Time,
-    overdue: Time,
-}
-
 impl Worker {
-    pub(crate) fn new(generation: Generation, policy: &Policy) -> Worker {
+    pub(crate) fn new(generation: Generation, accompanied: bool, policy: &Policy) -> Worker {
         Worker {
             generation,
             phase: Phase::Spawning,
@@ -97,14 +82,9 @@ impl Worker {
             exists: false,
             startup_deadline: None,
             channel: Channel::Open,
-            probes: Probes {
-                polling: policy.polling,
-                quick: FIRST_PROBE,
-                next: None,
-                in_flight: None,
-                failures: 0,
-                told_obstacle: false,
-            },
+            serving: Serving::Own,
+            accompanied,
+            probes: Probes::new(policy.polling),
         }
     }
 
@@ -135,6 +115,10 @@ impl Worker {
         }
     }
 
+    pub(crate) fn is_ready(&self) -> bool {
+        matches!(self.phase, Phase::Ready { .. })
+    }
+
     /// Its process could not be made, and no other word of it has come: there is nothing to end.
     pub(crate) fn can_fail_to_spawn(&self) -> bool {
         !self.exists && !matches!(self.phase, Phase::Dead { .. })
@@ -142,14 +126,16 @@ impl Worker {
 
     pub(crate) fn hello(&mut self, now: Time, policy: &Policy, out: &mut Vec<Action>) {
         match self.phase {
-            Phase::Handshaking { .. } => match policy.readiness {
-                Readiness::Hello => self.become_ready(now, out),
-                Readiness::Probe => {
-                    self.phase = Phase::Starting;
-                    self.probes.next = self.probes.polling.map(|_| now + self.probes.quick);
+            Phase::Handshaking { .. } => {
+                self.phase = Phase::Starting;
+                match policy.readiness {
+                    // Beside another worker a handshake is too little: what follows may fail, and
+                    // the other one would be gone.
+                    Readiness::Hello if !self.accompanied => self.become_ready(now, out),
+                    Readiness::Probe if self.can_be_probed() => self.probes.start_quick(now),
+                    Readiness::Probe | Readiness::Call | Readiness::Hello => {}
                 }
-                Readiness::Call => self.phase = Phase::Starting,
-            },
+            }
             // A second hello, or one that crossed our decision.
             Phase::Spawning
             | Phase::Starting
@@ -179,7 +165,13 @@ impl Worker {
     pub(crate) fn says_ready(&mut self, now: Time, policy: &Policy, out: &mut Vec<Action>) {
         match (self.phase, policy.readiness) {
             (Phase::Starting, Readiness::Call) => self.become_ready(now, out),
-            // Its word counts only where the configuration says so.
+            // Beside another worker, the word of one that cannot be probed alone has to do.
+            (Phase::Starting, Readiness::Probe | Readiness::Hello)
+                if self.accompanied && self.serving != Serving::Private =>
+            {
+                self.become_ready(now, out);
+            }
+            // Otherwise its word counts only where the configuration says so.
             (Phase::Starting, Readiness::Probe | Readiness::Hello)
             | (
                 Phase::Spawning
@@ -195,10 +187,73 @@ impl Worker {
         }
     }
 
+    /// It accepts on a held listener: by itself, or through ours, which also serves its private one.
+    pub(crate) fn serves(
+        &mut self,
+        now: Time,
+        serving: Serving,
+        policy: &Policy,
+        out: &mut Vec<Action>,
+    ) {
+        // It may say both, of two listeners, and the private one stays.
+        self.serving = self.serving.max(serving);
+        if self.serving != Serving::Private || !matches!(self.phase, Phase::Starting) {
+            return;
+        }
+        match policy.readiness {
+            Readiness::Probe => self.probes.at_once(now),
+            Readiness::Hello => self.become_ready(now, out),
+            Readiness::Call => {}
+        }
+    }
+
+    /// Another worker came beside it, or is gone again.
+    pub(crate) fn set_accompanied(
+        &mut self,
+        now: Time,
+        accompanied: bool,
+        policy: &Policy,
+        out: &mut Vec<Action>,
+    ) {
+        self.accompanied = accompanied;
+        if self.serving == Serving::Private {
+            return;
+        }
+        if accompanied {
+            self.probes.pause();
+            return;
+        }
+        match (self.phase, policy.readiness) {
+            (Phase::Starting, Readiness::Hello) => self.become_ready(now, out),
+            (Phase::Starting, Readiness::Probe) => self.probes.at_once(now),
+            (Phase::Ready { .. }, Readiness::Probe | Readiness::Call | Readiness::Hello) => {
+                self.probes.resume(now);
+            }
+            (Phase::Starting, Readiness::Call)
+            | (
+                Phase::Spawning
+                | Phase::Handshaking { .. }
+                | Phase::Draining { .. }
+                | Phase::Terminating { .. }
+                | Phase::Killing { .. }
+                | Phase::Unkillable
+                | Phase::Dead { .. },
+                Readiness::Probe | Readiness::Call | Readiness::Hello,
+            ) => {}
+        }
+    }
+
+    /// Would an answer be about this worker?
+    fn can_be_probed(&self) -> bool {
+        self.serving == Serving::Private || !self.accompanied
+    }
+
     fn become_ready(&mut self, now: Time, out: &mut Vec<Action>) {
         self.phase = Phase::Ready { since: now };
         self.startup_deadline = None;
-        self.probes.next = self.probes.polling.map(|polling| now + polling.interval);
+        if self.can_be_probed() {
+            self.probes.next_interval(now);
+        }
         out.push(Action::Tell(Notice::Ready {
             generation: self.generation,
         }));
@@ -281,13 +336,14 @@ impl Worker {
         policy: &Policy,
         out: &mut Vec<Action>,
     ) {
-        let Some(flight) = self.probes.in_flight.take() else {
+        let Some(started) = self.probes.take_in_flight() else {
             return;
         };
         match self.phase {
             Phase::Starting => self.probed_while_starting(now, verdict, out),
             Phase::Ready { .. } => {
-                self.probed_while_ready(now, flight.started, verdict, policy, out);
+                self.probes.interval_since(started, now);
+                self.probed_while_ready(now, verdict, policy, out);
             }
             Phase::Spawning
             | Phase::Handshaking { .. }
@@ -302,26 +358,18 @@ impl Worker {
     fn probed_while_starting(&mut self, now: Time, verdict: Verdict, out: &mut Vec<Action>) {
         match verdict {
             Verdict::Healthy => self.become_ready(now, out),
-            Verdict::Unhealthy | Verdict::CannotProbe => {
-                self.probes.quick = (self.probes.quick * 2).min(SLOWEST_QUICK_PROBE);
-                self.probes.next = Some(now + self.probes.quick);
-            }
+            Verdict::Unhealthy | Verdict::CannotProbe => self.probes.next_quick(now),
         }
     }
 
     fn probed_while_ready(
         &mut self,
         now: Time,
-        started: Time,
         verdict: Verdict,
         policy: &Policy,
         out: &mut Vec<Action>,
     ) {
         let generation = self.generation;
-        self.probes.next = self
-            .probes
-            .polling
-            .map(|polling| (started + polling.interval).max(now));
         match verdict {
             Verdict::Healthy => {
                 if std::mem::take(&mut self.probes.failures) > 0 {
@@ -508,31 +556,11 @@ impl Worker {
 
     fn handle_probe_timeout(&mut self, now: Time, out: &mut Vec<Action>) {
         let generation = self.generation;
-        let Some(polling) = self.probes.polling else {
-            return;
-        };
-        if self
-            .probes
-            .in_flight
-            .is_some_and(|flight| flight.overdue <= now)
-        {
-            self.probes.in_flight = None;
-            let is_ready = matches!(self.phase, Phase::Ready { .. });
-            let wait = if is_ready {
-                polling.interval
-            } else {
-                self.probes.quick
-            };
-            self.probes.next = Some(now + wait);
+        let is_ready = matches!(self.phase, Phase::Ready { .. });
+        if self.probes.lose_overdue(now, is_ready) {
             out.push(Action::Tell(Notice::ProbeLost { generation }));
         }
-        if self.probes.in_flight.is_none() && self.probes.next.is_some_and(|at| at <= now) {
-            let timeout = polling.timeout;
-            self.probes.next = None;
-            self.probes.in_flight = Some(InFlight {
-                started: now,
-                overdue: now + timeout + PROBE_OVERDUE,
-            });
+        if let Some(timeout) = self.probes.start_due(now) {
             out.push(Action::Probe {
                 generation,
                 timeout,
@@ -542,13 +570,8 @@ impl Worker {
 
     /// A new polling interval for the rest of this worker's life.
     pub(crate) fn set_polling(&mut self, now: Time, polling: Polling) {
-        if self.probes.polling.is_none() {
-            return;
-        }
-        self.probes.polling = Some(polling);
-        if matches!(self.phase, Phase::Ready { .. }) && self.probes.next.is_some() {
-            self.probes.next = Some(now + polling.interval);
-        }
+        let is_ready = matches!(self.phase, Phase::Ready { .. });
+        self.probes.set_polling(now, polling, is_ready);
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Time> {
@@ -568,9 +591,7 @@ impl Worker {
             Channel::Open => None,
             Channel::Closed { deadline } => Some(deadline),
         };
-        let overdue = self.probes.in_flight.map(|flight| flight.overdue);
-        let probe = self.probes.next.filter(|_| overdue.is_none());
-        earliest([lost, self.startup_deadline, overdue, probe])
+        earliest([lost, self.startup_deadline, self.probes.next_deadline()])
     }
 
     /// The kind of crash that its end is; `None` if it was asked for.

@@ -6,16 +6,20 @@
 //! keeps them by generation, and the machine decides on facts alone.
 //!
 //! [`supervisor`] has the session's state and its match over events, [`generation`] one worker's
-//! life from spawn to death, [`backoff`] when the next one starts.
+//! life from spawn to death, [`probing`] when it is probed, [`reload`] how one worker takes over
+//! from another that still serves, [`backoff`] when the next one starts.
 
 mod backoff;
 mod generation;
+mod probing;
+mod reload;
 mod supervisor;
 #[cfg(test)]
 mod tests;
 
 use std::time::Duration;
 
+pub(crate) use reload::Companion;
 pub(crate) use supervisor::{State, Supervisor};
 
 /// Monotonic time since the monitor started. (A plain number, so that states can be compared.)
@@ -65,6 +69,17 @@ pub(crate) enum Verdict {
     CannotProbe,
 }
 
+/// Where a worker accepts its connections, as far as it has said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Serving {
+    /// On a socket of its own, or not at all: two such workers cannot be there at once.
+    Own,
+    /// On a socket that the monitor holds.
+    Held,
+    /// There, and on a private one on which nobody else can answer.
+    Private,
+}
+
 /// All that can happen to a session. Closed: whoever adds one is told by the compiler where it
 /// must be answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -82,6 +97,11 @@ pub(crate) enum Event {
     HandshakeFailed { generation: Generation },
     /// The worker says that it is ready.
     Ready { generation: Generation },
+    /// The worker has asked for a held listener, or accepts on its private one too.
+    Serves {
+        generation: Generation,
+        serving: Serving,
+    },
     /// The worker says that it crashes: it runs its exit handlers and ends.
     Crashing { generation: Generation },
     /// The worker's end of the channel is closed, and every line it had sent is in.
@@ -100,6 +120,8 @@ pub(crate) enum Event {
     Stop { how: How, code: u8, asker: Asker },
     /// Replace the worker.
     Restart { how: How },
+    /// Replace the worker by one that is ready before it goes.
+    Reload,
     /// A new polling interval: for the worker that runs too, or from the next one on.
     SetPolling {
         interval: Duration,
@@ -129,6 +151,8 @@ pub(crate) enum Action {
     Terminate { generation: Generation },
     /// SIGKILL to the worker's group.
     Kill { generation: Generation },
+    /// This worker is the active one from now on.
+    TakeOver { generation: Generation },
     /// The worker's end was not asked for: make its crash report.
     Report {
         generation: Generation,
@@ -256,6 +280,22 @@ pub(crate) enum Notice {
     AlreadyRestarting,
     /// A restart was asked for while a worker is there that nothing can end.
     CannotRestart,
+    /// A reload begins: this worker starts beside the one that serves.
+    Reloading {
+        generation: Generation,
+    },
+    /// This worker is the active one now; the one before it drains.
+    TookOver {
+        generation: Generation,
+    },
+    /// This worker did not get as far as taking over, and the one that serves stays.
+    ReloadFailed {
+        generation: Generation,
+    },
+    /// A reload was asked for while one is under way.
+    AlreadyReloading,
+    /// A reload was asked for of a worker that has no held listener.
+    CannotReload,
     /// Exit handlers of the monitor were still running when their time was over.
     HandlersOverdue,
 }

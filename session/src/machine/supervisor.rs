@@ -2,6 +2,7 @@
 
 use super::backoff::{Failures, Next};
 use super::generation::{Phase, Worker, earliest};
+use super::reload::{Beside, Companion};
 use super::{
     Action, Asker, CauseKind, Event, Exit, FINAL_CODES, GAVE_UP_CODE, Generation,
     HANDLERS_BEYOND_GRACE, HANDLERS_FORCED, How, Jitter, Leaving, Notice, Policy, Polling,
@@ -11,19 +12,20 @@ use super::{
 /// The pure supervisor.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Supervisor {
-    policy: Policy,
-    want: Want,
-    slot: Slot,
+    pub(super) policy: Policy,
+    pub(super) want: Want,
+    pub(super) slot: Slot,
+    pub(super) beside: Beside,
     /// Of the newest worker.
-    generation: Generation,
+    pub(super) generation: Generation,
     failures: Failures,
     /// Some worker of this session has been ready.
-    ever_ready: bool,
+    pub(super) ever_ready: bool,
 }
 
 /// What the session is to be doing; a fact's counterpart is in [`Slot`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Want {
+pub(super) enum Want {
     Run,
     Stop(Stop),
     /// [`Action::Finish`] is out.
@@ -31,7 +33,7 @@ enum Want {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Stop {
+pub(super) struct Stop {
     how: How,
     code: u8,
     accepted: Time,
@@ -39,9 +41,9 @@ struct Stop {
     handlers: Option<Time>,
 }
 
-/// Where the active worker lives. A second one beside it is another slot of the same shape.
+/// Where the active worker lives.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Slot {
+pub(super) enum Slot {
     Empty,
     BackingOff { until: Time },
     Occupied(Worker),
@@ -69,7 +71,9 @@ pub(crate) enum State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Snapshot {
     pub(crate) state: State,
+    /// Of the active worker, or of the one before while there is none.
     pub(crate) generation: Generation,
+    pub(crate) companion: Option<(Generation, Companion)>,
     pub(crate) stopping: bool,
     pub(crate) next_deadline: Option<Time>,
 }
@@ -82,6 +86,7 @@ impl Supervisor {
             policy,
             want: Want::Run,
             slot: Slot::Empty,
+            beside: Beside::Nobody,
             generation: 0,
             failures: Failures::default(),
             ever_ready: false,
@@ -103,25 +108,35 @@ impl Supervisor {
                 self.spawn_failed(now, generation, jitter, &mut out);
             }
             Event::Hello { generation } => {
-                self.with_worker(generation, |worker, policy| {
-                    worker.hello(now, policy, &mut out);
+                self.with_worker(now, generation, &mut out, |worker, policy, out| {
+                    worker.hello(now, policy, out);
                 });
             }
             Event::HandshakeFailed { generation } => {
-                self.with_worker(generation, |worker, _| {
-                    worker.handshake_failed(now, &mut out);
+                self.with_worker(now, generation, &mut out, |worker, _, out| {
+                    worker.handshake_failed(now, out);
                 });
             }
-            Event::Ready { generation } => self.with_worker(generation, |worker, policy| {
-                worker.says_ready(now, policy, &mut out);
+            Event::Ready { generation } => {
+                self.with_worker(now, generation, &mut out, |worker, policy, out| {
+                    worker.says_ready(now, policy, out);
+                });
+            }
+            Event::Serves {
+                generation,
+                serving,
+            } => self.with_worker(now, generation, &mut out, |worker, policy, out| {
+                worker.serves(now, serving, policy, out);
             }),
             Event::Crashing { generation } => {
-                self.with_worker(generation, |worker, policy| worker.crashing(now, policy));
+                self.with_worker(now, generation, &mut out, |worker, policy, _| {
+                    worker.crashing(now, policy);
+                });
             }
             Event::ChannelClosed { generation } => {
                 let worker = self.worker(generation);
                 if worker.is_some_and(|worker| worker.channel_closed(now)) {
-                    self.ended(now, &mut out);
+                    self.ended(now, generation, &mut out);
                 }
             }
             Event::Exited {
@@ -131,17 +146,18 @@ impl Supervisor {
             } => {
                 let worker = self.worker(generation);
                 if worker.is_some_and(|worker| worker.exited(now, exit, jitter, &mut out)) {
-                    self.ended(now, &mut out);
+                    self.ended(now, generation, &mut out);
                 }
             }
             Event::Probed {
                 generation,
                 verdict,
-            } => self.with_worker(generation, |worker, policy| {
-                worker.probed(now, verdict, policy, &mut out);
+            } => self.with_worker(now, generation, &mut out, |worker, policy, out| {
+                worker.probed(now, verdict, policy, out);
             }),
             Event::Stop { how, code, asker } => self.stop(now, how, code, asker, &mut out),
             Event::Restart { how } => self.restart(now, how, &mut out),
+            Event::Reload => self.reload(now, &mut out),
             Event::SetPolling {
                 interval,
                 timeout,
@@ -171,9 +187,16 @@ impl Supervisor {
             }
             Slot::Occupied(worker) => {
                 if worker.handle_timeout(now, &self.policy, &mut out) {
-                    self.ended(now, &mut out);
+                    let generation = worker.generation;
+                    self.ended(now, generation, &mut out);
                 }
             }
+        }
+        if let Some(worker) = self.beside.worker_mut()
+            && worker.handle_timeout(now, &self.policy, &mut out)
+        {
+            let generation = worker.generation;
+            self.ended(now, generation, &mut out);
         }
         if let Want::Stop(stop) = &mut self.want
             && stop.handlers.is_some_and(|deadline| deadline <= now)
@@ -199,14 +222,19 @@ impl Supervisor {
             Want::Run | Want::Finished => None,
             Want::Stop(stop) => stop.handlers,
         };
-        earliest([slot, handlers])
+        let beside = self.beside.worker().and_then(Worker::next_deadline);
+        earliest([slot, beside, handlers])
     }
 
     #[must_use]
     pub(crate) fn snapshot(&self) -> Snapshot {
         Snapshot {
             state: self.state(),
-            generation: self.generation,
+            generation: match &self.slot {
+                Slot::Occupied(worker) => worker.generation,
+                Slot::Empty | Slot::BackingOff { .. } => self.generation,
+            },
+            companion: self.beside.companion(),
             stopping: self.want != Want::Run,
             next_deadline: self.next_deadline(),
         }
@@ -238,28 +266,43 @@ impl Supervisor {
     fn worker(&mut self, generation: Generation) -> Option<&mut Worker> {
         match &mut self.slot {
             Slot::Occupied(worker) if worker.generation == generation => Some(worker),
-            Slot::Occupied(_) | Slot::Empty | Slot::BackingOff { .. } => None,
+            Slot::Occupied(_) | Slot::Empty | Slot::BackingOff { .. } => self
+                .beside
+                .worker_mut()
+                .filter(|worker| worker.generation == generation),
         }
     }
 
-    fn with_worker(&mut self, generation: Generation, act: impl FnOnce(&mut Worker, &Policy)) {
+    fn with_worker(
+        &mut self,
+        now: Time,
+        generation: Generation,
+        out: &mut Vec<Action>,
+        act: impl FnOnce(&mut Worker, &Policy, &mut Vec<Action>),
+    ) {
         let policy = self.policy;
         if let Some(worker) = self.worker(generation) {
-            act(worker, &policy);
+            act(worker, &policy, out);
+            self.take_over_if_ready(now, out);
             self.ever_ready |= self.state() == State::Ready;
         }
     }
 
-    fn spawn(&mut self, out: &mut Vec<Action>) {
+    /// A new worker, and the action that makes its process.
+    pub(super) fn new_worker(&mut self, accompanied: bool, out: &mut Vec<Action>) -> Worker {
         self.generation += 1;
-        self.slot = Slot::Occupied(Worker::new(self.generation, &self.policy));
-        out.push(Action::Spawn {
-            generation: self.generation,
-        });
+        let generation = self.generation;
+        out.push(Action::Spawn { generation });
+        Worker::new(generation, accompanied, &self.policy)
+    }
+
+    pub(super) fn spawn(&mut self, out: &mut Vec<Action>) {
+        let accompanied = self.beside.worker().is_some();
+        self.slot = Slot::Occupied(self.new_worker(accompanied, out));
     }
 
     fn spawned(&mut self, now: Time, generation: Generation, out: &mut Vec<Action>) {
-        self.with_worker(generation, |worker, policy| {
+        self.with_worker(now, generation, out, |worker, policy, out| {
             worker.spawned(now, policy, out);
         });
     }
@@ -279,6 +322,10 @@ impl Supervisor {
             generation,
             cause: CauseKind::SpawnError,
         });
+        if self.beside.is(generation) {
+            self.reload_failed(now, generation, out);
+            return;
+        }
         self.slot = Slot::Empty;
         match self.want {
             Want::Run => self.back_off(now, false, jitter, out),
@@ -287,7 +334,15 @@ impl Supervisor {
     }
 
     /// The worker is dead and everything it had to say is in: what now?
-    fn ended(&mut self, now: Time, out: &mut Vec<Action>) {
+    fn ended(&mut self, now: Time, generation: Generation, out: &mut Vec<Action>) {
+        if self.beside.is(generation) {
+            self.companion_ended(now, out);
+        } else {
+            self.active_ended(now, out);
+        }
+    }
+
+    fn active_ended(&mut self, now: Time, out: &mut Vec<Action>) {
         let Slot::Occupied(worker) = std::mem::replace(&mut self.slot, Slot::Empty) else {
             return;
         };
@@ -299,10 +354,7 @@ impl Supervisor {
                 report(&worker, crash, out);
                 self.finish_if_over(out);
             }
-            (Want::Run, None) => {
-                out.push(Action::Tell(Notice::RestartingAtOnce));
-                self.spawn(out);
-            }
+            (Want::Run, None) => self.replace(now, out),
             (Want::Run, crash @ Some(cause)) => match self.final_code(exit, cause) {
                 Some(Final { code, is_crash }) => {
                     report(&worker, crash.filter(|_| is_crash), out);
@@ -357,14 +409,21 @@ impl Supervisor {
                 out.push(Action::Tell(Notice::GaveUp { failures, within }));
                 self.close(now, GAVE_UP_CODE, out);
             }
-            Next::Restart { delay } if delay.is_zero() => {
-                out.push(Action::Tell(Notice::RestartingAtOnce));
-                self.spawn(out);
+            Next::Restart { delay } if delay.is_zero() || self.beside.has_heir() => {
+                self.replace(now, out);
             }
             Next::Restart { delay } => {
                 out.push(Action::Tell(Notice::RestartingIn { delay }));
                 self.slot = Slot::BackingOff { until: now + delay };
             }
+        }
+    }
+
+    /// By the worker that is starting already, if there is one.
+    fn replace(&mut self, now: Time, out: &mut Vec<Action>) {
+        if !self.promote(now, out) {
+            out.push(Action::Tell(Notice::RestartingAtOnce));
+            self.spawn(out);
         }
     }
 
@@ -396,11 +455,10 @@ impl Supervisor {
             handlers: Some(now + within),
         });
         out.push(Action::RunExitHandlers { within });
-        match &mut self.slot {
-            Slot::Empty => {}
-            Slot::BackingOff { .. } => self.slot = Slot::Empty,
-            Slot::Occupied(worker) => worker.leave(now, Leaving::Stop, how, &self.policy, out),
+        if let Slot::BackingOff { .. } = self.slot {
+            self.slot = Slot::Empty;
         }
+        self.all_leave(now, how, out);
         self.finish_if_over(out);
     }
 
@@ -425,13 +483,17 @@ impl Supervisor {
             handlers,
             ..stop
         });
-        match &mut self.slot {
-            Slot::Empty | Slot::BackingOff { .. } => {}
-            Slot::Occupied(worker) => {
-                worker.leave(now, Leaving::Stop, How::Force, &self.policy, out);
-            }
-        }
+        self.all_leave(now, How::Force, out);
         self.finish_if_over(out);
+    }
+
+    fn all_leave(&mut self, now: Time, how: How, out: &mut Vec<Action>) {
+        if let Slot::Occupied(worker) = &mut self.slot {
+            worker.leave(now, Leaving::Stop, how, &self.policy, out);
+        }
+        if let Some(worker) = self.beside.worker_mut() {
+            worker.leave(now, Leaving::Stop, how, &self.policy, out);
+        }
     }
 
     fn restart(&mut self, now: Time, how: How, out: &mut Vec<Action>) {
@@ -473,13 +535,14 @@ impl Supervisor {
             return;
         }
         self.policy.polling = Some(polling);
-        match &mut self.slot {
-            Slot::Empty | Slot::BackingOff { .. } => {}
-            Slot::Occupied(worker) => {
-                if at_once {
-                    worker.set_polling(now, polling);
-                }
-            }
+        if !at_once {
+            return;
+        }
+        if let Slot::Occupied(worker) = &mut self.slot {
+            worker.set_polling(now, polling);
+        }
+        if let Some(worker) = self.beside.worker_mut() {
+            worker.set_polling(now, polling);
         }
     }
 
@@ -495,26 +558,23 @@ impl Supervisor {
 
     /// A stop is over when the monitor's handlers are done and no worker is left that could be
     /// waited for.
-    fn finish_if_over(&mut self, out: &mut Vec<Action>) {
+    pub(super) fn finish_if_over(&mut self, out: &mut Vec<Action>) {
         let Want::Stop(stop) = self.want else { return };
         if stop.handlers.is_some() {
             return;
         }
-        let code = match &self.slot {
-            Slot::Empty => stop.code,
+        let active = match &self.slot {
+            Slot::Empty => None,
             Slot::BackingOff { .. } => return,
-            Slot::Occupied(worker) => match worker.phase {
-                Phase::Unkillable => UNKILLABLE_CODE,
-                Phase::Spawning
-                | Phase::Handshaking { .. }
-                | Phase::Starting
-                | Phase::Ready { .. }
-                | Phase::Draining { .. }
-                | Phase::Terminating { .. }
-                | Phase::Killing { .. }
-                | Phase::Dead { .. } => return,
-            },
+            Slot::Occupied(worker) => Some(worker),
         };
+        let mut code = stop.code;
+        for worker in active.into_iter().chain(self.beside.worker()) {
+            if worker.phase != Phase::Unkillable {
+                return;
+            }
+            code = UNKILLABLE_CODE;
+        }
         self.want = Want::Finished;
         out.push(Action::Finish { code });
     }
@@ -526,7 +586,7 @@ struct Final {
     is_crash: bool,
 }
 
-fn report(worker: &Worker, crash: Option<CauseKind>, out: &mut Vec<Action>) {
+pub(super) fn report(worker: &Worker, crash: Option<CauseKind>, out: &mut Vec<Action>) {
     let generation = worker.generation;
     out.extend(crash.map(|cause| Action::Report { generation, cause }));
 }

@@ -12,13 +12,15 @@ use super::handle::MonitorHandle;
 use super::hooks::{ExitHandler, HookJob, Runner};
 use super::input::Input;
 use super::key::SessionKey;
+use super::on_disk::OnDisk;
 use super::policy::policy;
 use super::record::{Death, Record};
+use super::sockets::Sockets;
 use super::sources;
 use super::sources::io::{self, Io};
-use super::sources::prober::Prober;
-use super::sources::waiter::Waiter;
-use super::spawn::Recipe;
+use super::sources::prober::Probers;
+use super::sources::waiter::Waiters;
+use super::spawn::{Program, Recipe};
 use crate::config::Config;
 use crate::error::{Result, exit_code};
 use crate::ipc::dispatch::Dispatcher;
@@ -45,6 +47,7 @@ const LAST_HOOKS: Duration = Duration::from_secs(2);
 /// What the driver is made of.
 pub(super) struct Parts {
     pub(super) config: Config,
+    pub(super) sockets: Sockets,
     pub(super) recipe: Recipe,
     pub(super) inbox: Receiver<Input>,
     pub(super) sender: Sender<Input>,
@@ -65,9 +68,14 @@ pub(super) struct Driver {
     first: Vec<Action>,
     pub(super) started: Instant,
     pub(super) io: Io,
-    pub(super) waiter: Waiter,
-    pub(super) prober: Prober,
+    pub(super) waiters: Waiters,
+    pub(super) probers: Probers,
     pub(super) dispatcher: Arc<OnceLock<Dispatcher>>,
+    pub(super) on_disk: OnDisk,
+    /// Another program than the one that runs, for the worker that is spawned next.
+    pub(super) candidate: Option<Arc<Program>>,
+    /// A program is being checked, and this is what waits for it.
+    pub(super) is_checking: bool,
     pub(super) records: Vec<Record>,
     pub(super) reports: VecDeque<CrashReport>,
     pub(super) restarts: u64,
@@ -93,8 +101,8 @@ impl Driver {
             Arc::clone(&dispatcher),
             parts.config.show_server_output,
         )?;
-        let waiter = Waiter::start(parts.sender.clone())?;
-        let prober = Prober::start(parts.sender.clone())?;
+        let waiters = Waiters::start(parts.sender.clone())?;
+        let probers = Probers::start(parts.sender.clone())?;
         sources::repl::start(parts.sender.clone())?;
         let mut seed = [0; 8];
         // Without randomness the delays of many monitors fall together, which is no reason to fail.
@@ -106,9 +114,12 @@ impl Driver {
             first,
             started: Instant::now(),
             io,
-            waiter,
-            prober,
+            waiters,
+            probers,
             dispatcher,
+            on_disk: OnDisk::find(),
+            candidate: None,
+            is_checking: false,
             records: Vec::new(),
             reports: VecDeque::new(),
             restarts: 0,
@@ -230,7 +241,9 @@ impl Driver {
                 code,
                 asker,
             } => self.stop(reason, how, code, asker),
-            Input::Restart { how } => self.happen(Event::Restart { how }),
+            Input::Restart { how } => self.restart(how),
+            Input::Reload => self.reload(),
+            Input::Checked { answer, order } => self.checked(answer, order),
             Input::Ask(ask) => self.answer(ask),
         }
     }
@@ -261,8 +274,9 @@ impl Driver {
         });
         record.peer = None;
         self.last_exit = Some(status.to_string());
-        self.parts.handle.set_peer(None);
+        self.parts.handle.forget_peer(generation);
         self.io.drain(generation, io::DRAIN);
+        self.repair_listeners();
         self.happen(Event::Exited {
             generation,
             exit: exit(status),

@@ -1,5 +1,6 @@
 //! What the supervisor decides, done.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::driver::Driver;
@@ -15,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::ipc::message::{PROTOCOL, ToWorker, Welcome, to_args};
 use crate::ipc::peer::Peer;
 use crate::log::{Line, Who};
-use crate::machine::{Action, CauseKind, Event, Generation, How, Leaving, Notice};
+use crate::machine::{Action, CauseKind, Companion, Event, Generation, How, Leaving, Notice};
 use crate::probe;
 use crate::report::ExitReason;
 use crate::sys;
@@ -32,6 +33,7 @@ impl Driver {
             Action::AskToExit { generation, why } => self.ask_to_exit(generation, why),
             Action::Terminate { generation } => self.signal(generation, sys::terminate_group),
             Action::Kill { generation } => self.signal(generation, sys::kill_group),
+            Action::TakeOver { generation } => self.take_over(generation),
             Action::Report { generation, cause } => self.report(generation, cause),
             Action::RunExitHandlers { .. } => return self.run_exit_handlers(),
             Action::Tell(notice) => self.notice(notice),
@@ -42,8 +44,19 @@ impl Driver {
 
     fn spawn(&mut self, generation: Generation) -> Event {
         self.restarts = generation - 1;
-        match self.try_spawn(generation) {
-            Ok(()) => Event::Spawned { generation },
+        let is_trial = self.candidate.is_some();
+        let mut outcome = self.try_spawn(generation);
+        if outcome.as_ref().is_err_and(Error::is_permission_denied)
+            && !is_trial
+            && self.move_to_memory()
+        {
+            outcome = self.try_spawn(generation);
+        }
+        match outcome {
+            Ok(()) => {
+                self.tell_of_the_file();
+                Event::Spawned { generation }
+            }
             Err(error) => {
                 let why = error.chain();
                 self.tell(
@@ -66,15 +79,19 @@ impl Driver {
     fn try_spawn(&mut self, generation: Generation) -> Result<()> {
         let (ours, theirs) = spawn::channel().map_err(Error::os("make a socket pair"))?;
         let ours = Arc::new(ours);
-        let outbox = Arc::new(Outbox::new(Arc::clone(&ours), Arc::clone(&self.io.waker)));
+        let outbox = Arc::new(Outbox::new(Arc::clone(&ours), self.io.waker));
         let peer = Peer::new(generation, Arc::clone(&outbox) as Arc<_>);
         peer.write(&ToWorker::Welcome(self.welcome(generation)?))?;
+        self.waiters.make_room()?;
+        let candidate = self.candidate.take();
+        let program = candidate.as_ref().unwrap_or(self.parts.recipe.program());
         let spawned = self
             .parts
             .recipe
+            .spawner(program)
             .spawn(theirs)
             .map_err(Error::os("start a process"))?;
-        if !self.waiter.watch(generation, spawned.pid) {
+        if !self.waiters.watch(generation, spawned.pid) {
             sys::kill_group(spawned.pid);
             return Err(Error::Invalid(
                 "the thread that waits for workers is busy".to_owned(),
@@ -83,17 +100,43 @@ impl Driver {
         self.io.add(Connection::new(
             peer.clone(),
             ours,
-            outbox,
+            Arc::clone(&outbox),
             spawned.stdout,
             spawned.stderr,
         ));
-        self.parts.handle.set_peer(Some(peer.clone()));
-        self.records
-            .push(Record::new(generation, spawned.pid, Some(peer)));
+        if !self.is_incoming(generation) {
+            self.parts.handle.set_peer(peer.clone());
+        }
+        let mut record = Record::new(generation, spawned.pid, Some(peer));
+        record.candidate = candidate;
+        record.outbox = Some(outbox);
+        let config = &self.parts.config;
+        let port = config.ports.get(SERVER_PORT);
+        record.server = port.map(|&port| SocketAddr::new(config.host, port));
+        self.records.push(record);
         Ok(())
     }
 
-    fn welcome(&self, generation: Generation) -> Result<Welcome> {
+    fn is_incoming(&self, generation: Generation) -> bool {
+        self.supervisor.snapshot().companion == Some((generation, Companion::Incoming))
+    }
+
+    /// The worker is the active one from now on: messages go to it, and if it runs a new program,
+    /// so do those that follow it.
+    fn take_over(&mut self, generation: Generation) {
+        let Some(record) = self.record(generation) else {
+            return;
+        };
+        let (peer, candidate) = (record.peer.clone(), record.candidate.take());
+        if let Some(peer) = peer {
+            self.parts.handle.set_peer(peer);
+        }
+        if let Some(program) = candidate {
+            self.adopt(program);
+        }
+    }
+
+    pub(super) fn welcome(&self, generation: Generation) -> Result<Welcome> {
         let config = &self.parts.config;
         Ok(Welcome {
             protocol: PROTOCOL,
@@ -103,21 +146,24 @@ impl Driver {
             grace_ms: u64::try_from(config.grace.as_millis()).unwrap_or(u64::MAX),
             kill_with_monitor: config.worker.die_with_monitor == DieWithMonitor::Kill,
             app: to_args(&config.app)?,
+            check: false,
         })
     }
 
     fn probe(&mut self, generation: Generation, timeout: std::time::Duration) {
-        let config = &self.parts.config;
-        let (Some(route), Some(&port)) = (&config.polling_route, config.ports.get(SERVER_PORT))
-        else {
+        let Some(route) = self.parts.config.polling_route.clone() else {
             return;
         };
-        let target = probe::target(config.host, port, route);
         let Some(record) = self.record(generation) else {
             return;
         };
-        let group = (!record.trusted).then_some(record.pid);
-        self.prober.ask(prober::Job {
+        let group = (!record.trusted && !record.is_held).then_some(record.pid);
+        let private = record.private.filter(|_| record.serves_private);
+        let Some(addr) = private.or(record.server) else {
+            return;
+        };
+        let target = probe::target(addr.ip(), addr.port(), &route);
+        self.probers.ask(prober::Job {
             generation,
             target,
             timeout,
@@ -192,9 +238,12 @@ impl Driver {
             .as_ref()
             .and_then(|_| config.ports.get(SERVER_PORT))
             .copied();
+        let about = narrate::generation(notice);
         let details = self
             .records
-            .last()
+            .iter()
+            .find(|record| Some(record.generation) == about)
+            .or(self.records.last())
             .map_or_else(Details::default, |record| Details {
                 pid: record.pid,
                 listening,

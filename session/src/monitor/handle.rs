@@ -1,7 +1,7 @@
 //! What the program's own code in the monitor can do: set it up, and speak with it.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use crossbeam_channel::{Sender, bounded};
@@ -16,7 +16,7 @@ use crate::ipc::listeners::{ListenerId, Listeners, Message};
 use crate::ipc::peer::Peer;
 use crate::launch::Outcome;
 use crate::log::{Line, Log, Who};
-use crate::machine::{Asker, How};
+use crate::machine::{Asker, Generation, How};
 use crate::repl::Args;
 use crate::report::{CrashReport, ExitReason};
 
@@ -190,12 +190,16 @@ impl MonitorHandle {
         self.push(Input::Restart { how: how(graceful) })
     }
 
-    /// Replaces the worker without a gap.
+    /// Replaces the worker without a gap: the next one starts beside it, and once that one is
+    /// ready, it drains. If the executable on disk has changed, the next one runs the new file.
+    ///
+    /// It returns before the reload is over. What comes of it is in the log: a worker that binds
+    /// its own port is not reloaded, and one that is not ready in time, or dies, changes nothing.
     ///
     /// # Errors
-    /// [`Error::Invalid`]: the worker binds its own port, so the next one cannot serve beside it.
+    /// As [`kill`](MonitorHandle::kill).
     pub fn reload(&self) -> Result<()> {
-        Err(Error::Invalid(super::NO_RELOAD.to_owned()))
+        self.push(Input::Reload)
     }
 
     /// Changes a configured port, for the next worker on; with `restart` that one is started now.
@@ -278,12 +282,22 @@ impl MonitorHandle {
         self.shared.log.line(&Line::new(Who::Monitor).plain(text));
     }
 
-    pub(super) fn set_peer(&self, peer: Option<Peer>) {
-        *self
-            .shared
+    /// Messages go to this worker from now on.
+    pub(super) fn set_peer(&self, peer: Peer) {
+        *self.lock_peer() = Some(peer);
+    }
+
+    /// That worker is gone; if messages went to another by then, they still do.
+    pub(super) fn forget_peer(&self, generation: Generation) {
+        self.lock_peer()
+            .take_if(|peer| peer.generation == generation);
+    }
+
+    fn lock_peer(&self) -> MutexGuard<'_, Option<Peer>> {
+        self.shared
             .peer
             .lock()
-            .unwrap_or_else(PoisonError::into_inner) = peer;
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// From now on calls that wait for an answer get one.

@@ -66,6 +66,8 @@ impl Driver {
                 code,
             } => self.asked_to_kill(generation, reason, graceful, code),
             Word::Authorize { id, offered } => self.authorize(generation, id, &offered),
+            Word::Listen { id, name } => self.listen(generation, id, &name),
+            Word::Serving => self.serving(generation),
             Word::Bad { count, why } => {
                 self.dropped += since_last_told(count);
                 self.tell(

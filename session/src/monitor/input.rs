@@ -1,7 +1,11 @@
 //! Everything that can reach the thread that owns the session.
 
+use std::sync::Arc;
+
 use crossbeam_channel::Sender;
 
+use super::candidate::Order;
+use super::spawn::Program;
 use super::status::Status;
 use crate::error::Result;
 use crate::ipc::message::Crash;
@@ -57,6 +61,12 @@ pub(crate) enum Input {
     Restart {
         how: How,
     },
+    Reload,
+    /// A program that is to take the place of the one that runs has said hello, or has not.
+    Checked {
+        answer: std::result::Result<Arc<Program>, String>,
+        order: Order,
+    },
     Ask(Ask),
 }
 
@@ -91,6 +101,11 @@ pub(crate) enum Word {
         id: u64,
         offered: String,
     },
+    Listen {
+        id: u64,
+        name: String,
+    },
+    Serving,
     /// Lines that were no messages, in all so far, and what was wrong with the last.
     Bad {
         count: u64,

@@ -3,19 +3,24 @@
 //! Sources ([`sources`]) tell it what happened through one bounded inbox of one closed type
 //! ([`input`]). It asks the supervisor what to do, and does it ([`driver`], [`effects`]).
 
+mod candidate;
 mod driver;
 mod effects;
+mod hand_over;
 mod handle;
 mod hear;
 mod hooks;
 mod input;
 mod key;
 mod narrate;
+mod on_disk;
 mod operator;
 mod outbox;
 mod policy;
 mod publish;
 mod record;
+mod replace;
+mod sockets;
 mod sources;
 mod spawn;
 mod status;
@@ -38,9 +43,11 @@ use driver::Driver;
 use hooks::HookJob;
 use input::{INBOX, Input};
 use key::SessionKey;
+use sockets::{Adopted, Sockets};
 use spawn::Recipe;
 
 pub use handle::{Monitor, MonitorHandle};
+pub(crate) use sockets::bind;
 pub use status::{Probed, Status};
 
 /// Where the configuration is looked for, in the working directory.
@@ -85,7 +92,7 @@ pub(crate) fn run(plan: MonitorPlan) -> Result<ExitCode> {
 
 /// Everything up to the first spawn: what fails here, fails before anything was started.
 fn start(plan: MonitorPlan, log: &Log) -> Result<Driver> {
-    let config = load_config(plan.config, log)?;
+    let mut config = load_config(plan.config, log)?;
     log.set_identifiers(&config.monitor_identifier, &config.worker_identifier);
     if config.show_server_output {
         log.open_stderr()
@@ -118,9 +125,11 @@ fn start(plan: MonitorPlan, log: &Log) -> Result<Driver> {
     let actions = hooks::action_runner(registered.actions, log.clone())?;
     // Before the first spawn: a signal that comes while it happens must find its handler.
     sources::signals::install(sender.clone())?;
+    let sockets = adopt_sockets(&mut config, log);
     Driver::new(driver::Parts {
         config,
-        recipe: Recipe::new(image, plan.depth),
+        sockets,
+        recipe: Recipe::new(image, plan.depth).map_err(Error::os("look at the executable"))?,
         inbox,
         sender,
         log: log.clone(),
@@ -132,6 +141,27 @@ fn start(plan: MonitorPlan, log: &Log) -> Result<Driver> {
         commands: registered.commands,
         on_exit: registered.on_exit,
     })
+}
+
+/// Takes the sockets that a service manager has bound, whatever port it bound them to.
+fn adopt_sockets(config: &mut Config, log: &Log) -> Sockets {
+    let (sockets, adopted, told) = Sockets::adopt(
+        &sockets::Environment::of_process(),
+        std::process::id(),
+        sys::take_passed_fds,
+        &config.ports,
+    );
+    for text in told {
+        log.line(&Line::new(Who::Monitor).warn(text));
+    }
+    for Adopted { name, port } in adopted {
+        let line = Line::new(Who::Monitor);
+        log.line(&line.fact(format_args!(
+            "the listener `{name}` was passed by the service manager, at port {port}"
+        )));
+        config.ports.insert(name, port);
+    }
+    sockets
 }
 
 fn set_up(setup: Setup, monitor: &mut Monitor) -> Result<()> {

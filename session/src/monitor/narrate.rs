@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::log::{Line, Who};
-use crate::machine::{Exit, How, Notice, State, TERMINATE};
+use crate::machine::{Companion, Exit, Generation, How, Notice, State, TERMINATE};
 use crate::report::ExitStatus;
 use crate::sys;
 use crate::text::count;
@@ -96,9 +96,58 @@ pub(super) fn line(notice: Notice, details: &Details) -> Line {
         Notice::CannotRestart => {
             monitor.bad("the old worker cannot be killed, so no other can be started")
         }
+        Notice::Reloading { generation } => monitor.fact(format_args!(
+            "reloading: generation {generation} starts beside the worker that serves"
+        )),
+        Notice::TookOver { generation } => {
+            monitor.good(format_args!("generation {generation} has taken over"))
+        }
+        Notice::ReloadFailed { generation } => monitor.bad(format_args!(
+            "the reload failed: generation {generation} did not get as far as taking over, and the worker that serves stays"
+        )),
+        Notice::AlreadyReloading => {
+            monitor.bad("a reload is under way, or its old worker still drains; nothing was done")
+        }
+        Notice::CannotReload => monitor.bad(super::NO_RELOAD),
         Notice::HandlersOverdue => {
             monitor.bad("exit handlers of the monitor took too long and are left behind")
         }
+    }
+}
+
+/// The worker that a notice is about; `None`: the session's last.
+pub(super) fn generation(notice: Notice) -> Option<Generation> {
+    match notice {
+        Notice::Spawned { generation }
+        | Notice::Ready { generation }
+        | Notice::Tolerated { generation, .. }
+        | Notice::Recovered { generation }
+        | Notice::Unhealthy { generation, .. }
+        | Notice::CannotProbe { generation }
+        | Notice::ProbeLost { generation }
+        | Notice::NotReadyInTime { generation, .. }
+        | Notice::NoHandshake { generation }
+        | Notice::ChannelLost { generation }
+        | Notice::Terminating { generation }
+        | Notice::Killing { generation }
+        | Notice::Unkillable { generation }
+        | Notice::Exited { generation, .. }
+        | Notice::Reloading { generation }
+        | Notice::TookOver { generation }
+        | Notice::ReloadFailed { generation } => Some(generation),
+        Notice::RestartingAtOnce
+        | Notice::RestartingIn { .. }
+        | Notice::GaveUp { .. }
+        | Notice::EndedByItself { .. }
+        | Notice::Stopping { .. }
+        | Notice::Forcing
+        | Notice::Restarting { .. }
+        | Notice::AlreadyStopping
+        | Notice::AlreadyRestarting
+        | Notice::CannotRestart
+        | Notice::AlreadyReloading
+        | Notice::CannotReload
+        | Notice::HandlersOverdue => None,
     }
 }
 
@@ -115,6 +164,13 @@ pub(super) fn state(state: State, stopping: bool) -> &'static str {
         State::BackingOff => "backing off",
         State::Closing => "closing",
         State::Finished => "finished",
+    }
+}
+
+pub(super) fn companion((generation, companion): (Generation, Companion)) -> String {
+    match companion {
+        Companion::Incoming => format!("generation {generation} starts and is to take over"),
+        Companion::Outgoing => format!("generation {generation} drains"),
     }
 }
 
@@ -190,10 +246,15 @@ mod tests {
             Notice::AlreadyRestarting => 22,
             Notice::CannotRestart => 23,
             Notice::HandlersOverdue => 24,
+            Notice::Reloading { .. } => 25,
+            Notice::TookOver { .. } => 26,
+            Notice::ReloadFailed { .. } => 27,
+            Notice::AlreadyReloading => 28,
+            Notice::CannotReload => 29,
         }
     }
 
-    const NOTICES: usize = 25;
+    const NOTICES: usize = 30;
 
     #[test]
     fn every_notice_has_its_words() {
@@ -341,6 +402,26 @@ mod tests {
                 Notice::HandlersOverdue,
                 "__monitor__: exit handlers of the monitor took too long and are left behind",
             ),
+            (
+                Notice::Reloading { generation: G },
+                "__monitor__: reloading: generation 4 starts beside the worker that serves",
+            ),
+            (
+                Notice::TookOver { generation: G },
+                "__monitor__: generation 4 has taken over",
+            ),
+            (
+                Notice::ReloadFailed { generation: G },
+                "__monitor__: the reload failed: generation 4 did not get as far as taking over, and the worker that serves stays",
+            ),
+            (
+                Notice::AlreadyReloading,
+                "__monitor__: a reload is under way, or its old worker still drains; nothing was done",
+            ),
+            (
+                Notice::CannotReload,
+                "__monitor__: this worker binds its own port; use `restart clean`",
+            ),
         ];
         let mut has_words = [false; NOTICES];
         for (notice, expected) in table {
@@ -387,6 +468,18 @@ mod tests {
         };
         let told = words(Notice::CannotProbe { generation: G }, &details);
         assert!(told.ends_with(r"\x1b[2J\n"), "{told}");
+    }
+
+    #[test]
+    fn the_worker_beside_the_active_one_is_said_to_come_or_to_go() {
+        let told = [Companion::Incoming, Companion::Outgoing].map(|each| companion((G, each)));
+        assert_eq!(
+            told,
+            [
+                "generation 4 starts and is to take over",
+                "generation 4 drains"
+            ]
+        );
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::status::{Probed, Status};
 use crate::config;
 use crate::error::{Error, Result};
 use crate::log::{Line, Who};
-use crate::machine::{Asker, Event, How};
+use crate::machine::{Asker, Event};
 use crate::repl::{Command, Resolved};
 
 impl Driver {
@@ -45,8 +45,8 @@ impl Driver {
                 let reason = "manual exit requested by repl".to_owned();
                 self.stop(reason, how, 0, Asker::Operator);
             }
-            Command::Restart(how) => self.happen(Event::Restart { how }),
-            Command::Reload => self.tell(Line::new(Who::Monitor).bad(super::NO_RELOAD)),
+            Command::Restart(how) => self.restart(how),
+            Command::Reload => self.reload(),
             Command::SetPort {
                 name,
                 port,
@@ -96,17 +96,6 @@ impl Driver {
         ))
     }
 
-    pub(super) fn set_port(&mut self, name: &str, port: u64, restart: bool) -> Result<()> {
-        self.parts
-            .config
-            .set_port(name, port)
-            .map_err(Error::Invalid)?;
-        if restart {
-            self.happen(Event::Restart { how: How::Clean });
-        }
-        Ok(())
-    }
-
     pub(super) fn set_polling(&mut self, seconds: f64, at_once: bool) -> Result<()> {
         let interval = config::check_interval(seconds).map_err(Error::Invalid)?;
         self.parts.config.set_polling_interval(interval);
@@ -121,15 +110,14 @@ impl Driver {
 
     fn status(&self) -> Status {
         let snapshot = self.supervisor.snapshot();
-        let living = self
-            .records
-            .iter()
-            .rev()
-            .find(|record| record.death.is_none() && record.pid != 0);
+        let living = self.records.iter().find(|record| {
+            record.generation == snapshot.generation && record.death.is_none() && record.pid != 0
+        });
         let now = self.now();
         Status {
             state: narrate::state(snapshot.state, snapshot.stopping).to_owned(),
             generation: snapshot.generation,
+            companion: snapshot.companion.map(narrate::companion),
             pid: living.map(|record| record.pid),
             uptime: living.map(|record| record.spawned.elapsed()),
             restarts: self.restarts,

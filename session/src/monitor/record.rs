@@ -1,7 +1,11 @@
 //! What the monitor knows of one worker, by generation.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use super::outbox::Outbox;
+use super::spawn::Program;
 use crate::ipc::message::{Crash, MAX_BACKTRACE, MAX_CRASH, bounded};
 use crate::ipc::peer::Peer;
 use crate::machine::{CauseKind, Generation};
@@ -14,9 +18,21 @@ pub(super) struct Record {
     pub(super) generation: Generation,
     pub(super) pid: u32,
     pub(super) peer: Option<Peer>,
+    pub(super) outbox: Option<Arc<Outbox>>,
+    /// Where it is probed while it has no private listener: a port that is changed later is the
+    /// next worker's.
+    pub(super) server: Option<SocketAddr>,
+    /// That socket is the monitor's, so whoever else has it is no stranger.
+    pub(super) is_held: bool,
+    /// Its own listener, once it has one.
+    pub(super) private: Option<SocketAddr>,
+    /// It accepts there.
+    pub(super) serves_private: bool,
     pub(super) spawned: Instant,
     /// Has answered a probe well: then the listening socket is its own.
     pub(super) trusted: bool,
+    /// It runs another program than the workers before it, which is on trial until it takes over.
+    pub(super) candidate: Option<Arc<Program>>,
     pub(super) death: Option<Death>,
     /// What the worker itself said of its crash.
     told: Option<Cause>,
@@ -47,8 +63,14 @@ impl Record {
             generation,
             pid,
             peer,
+            outbox: None,
+            server: None,
+            is_held: false,
+            private: None,
+            serves_private: false,
             spawned: Instant::now(),
             trusted: false,
+            candidate: None,
             death: None,
             told: None,
             failure: None,

@@ -6,15 +6,28 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 use crate::launch::role::{self, MARKER};
 use crate::sys::Image;
 
-/// What never changes from one worker to the next.
+/// What never changes from one worker to the next, and the program that they run.
 #[derive(Debug)]
 pub(super) struct Recipe {
-    image: Image,
+    program: Arc<Program>,
+    depth: u32,
+    surroundings: Arc<Surroundings>,
+}
+
+/// An image, and the marker that tells a process of it that it is a worker.
+#[derive(Debug)]
+pub(super) struct Program {
+    pub(super) image: Image,
     marker: String,
+}
+
+#[derive(Debug)]
+struct Surroundings {
     /// `argv[0]`, which the image's own path would otherwise replace.
     name: OsString,
     args: Vec<OsString>,
@@ -31,8 +44,7 @@ pub(super) struct Spawned {
 }
 
 impl Recipe {
-    pub(super) fn new(image: Image, depth: u32) -> Recipe {
-        let marker = role::marker(std::process::id(), depth, image.identity());
+    pub(super) fn new(image: Image, depth: u32) -> io::Result<Recipe> {
         let mut args = std::env::args_os();
         let name = args.next().unwrap_or_else(|| "session".into());
         let is_removed = |name: &OsString| {
@@ -43,28 +55,69 @@ impl Recipe {
             .map(|(name, _)| name)
             .filter(is_removed)
             .collect();
-        Recipe {
-            image,
-            marker,
-            name,
-            args: args.collect(),
-            removed,
-        }
+        Ok(Recipe {
+            program: Arc::new(Program::new(image, depth)?),
+            depth,
+            surroundings: Arc::new(Surroundings {
+                name,
+                args: args.collect(),
+                removed,
+            }),
+        })
     }
 
+    /// The program that spawns run.
+    pub(super) fn program(&self) -> &Arc<Program> {
+        &self.program
+    }
+
+    /// Another image, as a program of this session.
+    pub(super) fn program_of(&self, image: Image) -> io::Result<Arc<Program>> {
+        Program::new(image, self.depth).map(Arc::new)
+    }
+
+    /// From now on spawns run this one.
+    pub(super) fn adopt(&mut self, program: Arc<Program>) {
+        self.program = program;
+    }
+
+    /// What starts this program, from whatever thread.
+    pub(super) fn spawner(&self, program: &Arc<Program>) -> Spawner {
+        Spawner {
+            program: Arc::clone(program),
+            surroundings: Arc::clone(&self.surroundings),
+        }
+    }
+}
+
+impl Program {
+    fn new(image: Image, depth: u32) -> io::Result<Program> {
+        let marker = role::marker(std::process::id(), depth, image.identity()?);
+        Ok(Program { image, marker })
+    }
+}
+
+/// Starts processes of one program.
+#[derive(Debug)]
+pub(super) struct Spawner {
+    program: Arc<Program>,
+    surroundings: Arc<Surroundings>,
+}
+
+impl Spawner {
     /// Starts a worker in a process group of its own, with its end of the channel as standard
     /// input. Nothing here may need `fork`: no `pre_exec`, no change of user.
     pub(super) fn spawn(&self, channel: OwnedFd) -> io::Result<Spawned> {
-        let mut command = Command::new(self.image.path());
+        let mut command = Command::new(self.program.image.path());
         command
-            .arg0(&self.name)
-            .args(&self.args)
-            .env(MARKER, &self.marker)
+            .arg0(&self.surroundings.name)
+            .args(&self.surroundings.args)
+            .env(MARKER, &self.program.marker)
             .process_group(0)
             .stdin(Stdio::from(channel))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        for name in &self.removed {
+        for name in &self.surroundings.removed {
             command.env_remove(name);
         }
         let mut child = command.spawn()?;

@@ -11,8 +11,10 @@ use serde::{Deserialize, Serialize};
 pub struct Status {
     /// In one word: `starting`, `ready`, `stopping`, `backing off`, …
     pub state: String,
-    /// Of the newest worker.
+    /// Of the active worker, or of the last one while there is none.
     pub generation: u64,
+    /// A second worker beside it, while one takes over from the other.
+    pub companion: Option<String>,
     /// Its process id, while it runs.
     pub pid: Option<u32>,
     /// How long it has been running.
@@ -54,7 +56,7 @@ impl Status {
                 seconds(probe.ago)
             )
         });
-        vec![
+        let mut lines = vec![
             format!("state: {}", self.state),
             format!("pid: {}", or_none(self.pid.map(|pid| pid.to_string()))),
             format!("generation: {}", self.generation),
@@ -67,7 +69,11 @@ impl Status {
                 or_none(self.next_deadline.map(|at| format!("in {}", seconds(at))))
             ),
             format!("dropped: {}", self.dropped),
-        ]
+        ];
+        if let Some(companion) = &self.companion {
+            lines.insert(1, format!("beside it: {companion}"));
+        }
+        lines
     }
 }
 

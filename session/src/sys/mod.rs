@@ -1,20 +1,22 @@
 //! The one place for raw calls to the operating system.
 //!
 //! Everything here is a thin, safe function. What std or nix offers safely is used through them;
-//! the few calls that neither has (`wait4`, `getauxval`, a socket's peer, a signal handler) are
-//! the only `unsafe` blocks of the library.
+//! the few calls that neither has (`wait4`, `getauxval`, a socket's peer, descriptors in a message,
+//! a signal handler) are the only `unsafe` blocks of the library.
 
 mod fd;
 mod image;
 mod process;
 mod signal;
+#[allow(dead_code)] // Until the monitor holds sockets.
+mod socket;
 mod terminal;
 
 pub(crate) use fd::{
     Interest, Poll, Waker, is_socket, peer_credentials, poll, read, replace_fd, set_nonblocking,
     take_stdin, write_nonblocking,
 };
-pub(crate) use image::{Image, executable_identity, executable_name};
+pub(crate) use image::{Image, Stamp, executable_identity, executable_name, path_on_disk};
 pub(crate) use process::{
     Usage, die_with_parent, kill_group, kill_own_group, observe_death, parent_id, reap,
     set_process_name, terminate_group, user_id,
@@ -22,5 +24,10 @@ pub(crate) use process::{
 pub(crate) use signal::{
     block_in_this_thread, clear_mask, hangup_is_ignored, keep_hangup_ignored, on_signals,
     raise_default, reset_child_signal, signal_name, take_hangup, tell_hangups_apart,
+};
+#[allow(unused_imports)] // Until the monitor holds sockets.
+pub(crate) use socket::{
+    MAX_FDS, is_listening, is_nonblocking, is_tcp_listener, listen, receive_with_fds,
+    send_with_fds, take_passed_fds,
 };
 pub(crate) use terminal::in_foreground;

@@ -14,6 +14,7 @@ use super::shared::{Link, Settings, Shared};
 use super::wire::{Channel, HANDSHAKE_TIMEOUT, Inbound, Line};
 use super::{WORKER, Worker, crash, disabled};
 use crate::error::{Error, Result};
+use crate::ipc::codec::encode;
 use crate::ipc::message::{PROTOCOL, ToMonitor};
 use crate::ipc::peer::{Peer, Wire};
 use crate::launch::PanicPolicy;
@@ -37,17 +38,22 @@ pub(crate) fn run<T: Termination + 'static>(plan: WorkerPlan<T>, monitor: u32) -
     let (welcome, early) = inbound.welcome(&channel, HANDSHAKE_TIMEOUT)?;
     let die_with_monitor = welcome.kill_with_monitor;
     let generation = welcome.generation;
+    let hello = ToMonitor::Hello {
+        protocol: PROTOCOL,
+        generation,
+        pid: std::process::id(),
+    };
+    if welcome.check {
+        channel.write_line(encode(&hello)?)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let wire: Arc<dyn Wire> = Arc::clone(&channel) as _;
     let link = Link {
         peer: Peer::new(generation, wire),
         channel,
     };
     let (shared, signal) = share(welcome.into(), plan.panic, Some(link), &[Signal::SIGTERM])?;
-    shared.say(&ToMonitor::Hello {
-        protocol: PROTOCOL,
-        generation,
-        pid: std::process::id(),
-    })?;
+    shared.say(&hello)?;
     // It was executed as a descriptor's number, which says nothing to whoever reads `ps`.
     if let Some(name) = sys::executable_name() {
         sys::set_process_name(&name);

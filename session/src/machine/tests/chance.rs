@@ -266,7 +266,7 @@ impl Witness {
                 assert_eq!(of, generation);
                 assert_ne!(self.process, Process::Gone, "{action:?} of a dead worker");
             }
-            Action::Tell(_) => {}
+            Action::TakeOver { .. } | Action::Tell(_) => {}
         }
     }
 

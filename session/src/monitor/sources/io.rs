@@ -11,13 +11,15 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
+use nix::sys::signal::Signal;
 
 use crate::error::{Error, Result};
 use crate::ipc::codec::{BadLine, LineBuffer, decode};
 use crate::ipc::dispatch::Dispatcher;
 use crate::ipc::listeners::Listeners;
 use crate::ipc::message::{
-    BUILT_IN_NAMES, MAX_OFFERED, MAX_TEXT, Message, Outcome, ToMonitor, bounded, check_name,
+    BUILT_IN_NAMES, MAX_NAME, MAX_OFFERED, MAX_TEXT, Message, Outcome, ToMonitor, bounded,
+    check_name,
 };
 use crate::ipc::peer::Peer;
 use crate::log::{Line, Log, Stream, Who};
@@ -56,7 +58,7 @@ enum Job {
 #[derive(Debug)]
 pub(in crate::monitor) struct Io {
     jobs: Arc<Mutex<Vec<Job>>>,
-    pub(in crate::monitor) waker: Arc<Waker>,
+    pub(in crate::monitor) waker: &'static Waker,
 }
 
 /// All that is read of one worker.
@@ -137,11 +139,15 @@ impl Io {
         dispatcher: Arc<OnceLock<Dispatcher>>,
         show_output: bool,
     ) -> Result<Io> {
-        let waker = Arc::new(Waker::new().map_err(Error::os("make a pipe"))?);
+        // The signal handler may need it until the process is gone.
+        let waker: &'static Waker =
+            Box::leak(Box::new(Waker::new().map_err(Error::os("make a pipe"))?));
+        let signal =
+            sys::on_signals(&[Signal::SIGUSR2], waker).map_err(Error::os("handle SIGUSR2"))?;
         let jobs: Arc<Mutex<Vec<Job>>> = Arc::default();
         let mut reader = Reader {
             jobs: Arc::clone(&jobs),
-            waker: Arc::clone(&waker),
+            waker,
             inbox,
             log,
             listeners,
@@ -152,7 +158,7 @@ impl Io {
         };
         thread::Builder::new()
             .name("session-io".into())
-            .spawn(move || reader.run())
+            .spawn(move || reader.run(signal))
             .map_err(Error::os("start the thread that reads from workers"))?;
         Ok(Io { jobs, waker })
     }
@@ -176,7 +182,7 @@ impl Io {
 
 struct Reader {
     jobs: Arc<Mutex<Vec<Job>>>,
-    waker: Arc<Waker>,
+    waker: &'static Waker,
     inbox: Sender<Input>,
     log: Log,
     listeners: Arc<Listeners>,
@@ -194,7 +200,7 @@ enum Slot {
 }
 
 impl Reader {
-    fn run(&mut self) {
+    fn run(&mut self, signal: impl Fn() -> Option<Signal>) {
         loop {
             let (mut polls, slots) = self.polls();
             if sys::poll(&mut polls, self.next_deadline()).is_err() {
@@ -205,6 +211,9 @@ impl Reader {
             if polls[0].readable() {
                 self.waker.clear();
                 self.take_jobs();
+                if signal().is_some() {
+                    let _ = self.inbox.send(Input::Reload);
+                }
             }
             for (poll, slot) in polls[1..].iter().zip(slots) {
                 match slot {
@@ -508,6 +517,11 @@ impl Ear<'_> {
                 id,
                 offered: bounded(&offered, MAX_OFFERED).into_owned(),
             },
+            ToMonitor::Listen { id, name } => Word::Listen {
+                id,
+                name: bounded(&name, MAX_NAME).into_owned(),
+            },
+            ToMonitor::Serving {} => Word::Serving,
             ToMonitor::Hello { .. } | ToMonitor::Message(_) | ToMonitor::Reply(_) => {
                 self.bad(channel, &BadLine::NotAVerb("a second hello".to_owned()));
                 return;

@@ -1,5 +1,7 @@
-//! Asks one worker at a time whether it is healthy.
+//! Asks workers whether they are healthy.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -20,26 +22,59 @@ pub(in crate::monitor) struct Job {
     pub(in crate::monitor) group: Option<u32>,
 }
 
+/// A probe may wait for its whole timeout, and while one worker takes over from another, neither
+/// is to wait for the other's. The second thread is started when it is first needed.
 #[derive(Debug)]
-pub(in crate::monitor) struct Prober {
+pub(in crate::monitor) struct Probers {
+    inbox: Sender<Input>,
+    threads: Vec<Prober>,
+}
+
+/// The supervisor has one probe of each worker in flight, and there are two workers at most.
+const MAX_PROBERS: usize = 2;
+
+#[derive(Debug)]
+struct Prober {
     jobs: Sender<Job>,
+    is_busy: Arc<AtomicBool>,
+}
+
+impl Probers {
+    pub(in crate::monitor) fn start(inbox: Sender<Input>) -> Result<Probers> {
+        let first = Prober::start(inbox.clone())?;
+        Ok(Probers {
+            inbox,
+            threads: vec![first],
+        })
+    }
+
+    /// A probe that finds every thread busy is not made; the supervisor misses its outcome after a
+    /// while, and tells.
+    pub(in crate::monitor) fn ask(&mut self, job: Job) {
+        if !self.threads.iter().any(Prober::is_free)
+            && self.threads.len() < MAX_PROBERS
+            && let Ok(another) = Prober::start(self.inbox.clone())
+        {
+            self.threads.push(another);
+        }
+        if let Some(free) = self.threads.iter().find(|prober| prober.is_free()) {
+            free.ask(job);
+        }
+    }
 }
 
 impl Prober {
-    pub(in crate::monitor) fn start(inbox: Sender<Input>) -> Result<Prober> {
-        // The supervisor has one probe in flight; a second waits behind one that is overdue.
+    fn start(inbox: Sender<Input>) -> Result<Prober> {
         let (jobs, asked) = bounded::<Job>(1);
+        let is_busy = Arc::new(AtomicBool::new(false));
+        let busy = Arc::clone(&is_busy);
         thread::Builder::new()
             .name("session-probe".into())
             .spawn(move || {
-                for Job {
-                    generation,
-                    target,
-                    timeout,
-                    group,
-                } in asked
-                {
-                    let outcome = probe::run(&target, timeout, group);
+                for job in asked {
+                    let outcome = probe::run(&job.target, job.timeout, job.group);
+                    busy.store(false, Ordering::SeqCst);
+                    let generation = job.generation;
                     if inbox
                         .send(Input::Probed {
                             generation,
@@ -52,12 +87,15 @@ impl Prober {
                 }
             })
             .map_err(Error::os("start the thread that probes"))?;
-        Ok(Prober { jobs })
+        Ok(Prober { jobs, is_busy })
     }
 
-    /// A probe that finds the thread still busy is not made; the supervisor misses its outcome
-    /// after a while, and tells.
-    pub(in crate::monitor) fn ask(&self, job: Job) {
+    fn is_free(&self) -> bool {
+        !self.is_busy.load(Ordering::SeqCst)
+    }
+
+    fn ask(&self, job: Job) {
+        self.is_busy.store(true, Ordering::SeqCst);
         let _ = self.jobs.try_send(job);
     }
 }

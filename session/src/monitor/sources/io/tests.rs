@@ -29,11 +29,11 @@ impl Bench {
     fn new() -> Bench {
         let (sender, inbox) = channel(INBOX);
         let (log, logged) = Log::memory();
-        let waker = Arc::new(Waker::new().unwrap());
+        let waker: &'static Waker = Box::leak(Box::new(Waker::new().unwrap()));
         let (ours, worker) = UnixStream::pair().unwrap();
         ours.set_nonblocking(true).unwrap();
         let ours = Arc::new(ours);
-        let outbox = Arc::new(Outbox::new(Arc::clone(&ours), Arc::clone(&waker)));
+        let outbox = Arc::new(Outbox::new(Arc::clone(&ours), waker));
         let peer = Peer::new(GENERATION, Arc::clone(&outbox) as Arc<_>);
         let (stdout, their_stdout) = pipe().unwrap();
         let (stderr, their_stderr) = pipe().unwrap();
