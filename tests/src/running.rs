@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
@@ -25,8 +25,7 @@ pub struct Running {
     pub child: Child,
     /// The port of its configuration.
     pub port: u16,
-    /// Where it runs.
-    pub folder: PathBuf,
+    folder: PathBuf,
     stdin: Option<Box<dyn Input>>,
     lines: Receiver<String>,
     seen: String,
@@ -47,6 +46,10 @@ pub struct Start {
     pub args: Vec<String>,
     /// What is added to the environment.
     pub environment: Vec<(String, String)>,
+    /// Ports beside `server`.
+    pub ports: Vec<(String, u16)>,
+    /// Files in its folder, with what is in them.
+    pub files: Vec<(String, String)>,
 }
 
 impl Start {
@@ -70,6 +73,20 @@ impl Start {
     #[must_use]
     pub fn environment(mut self, name: &str, value: &str) -> Start {
         self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// And this port.
+    #[must_use]
+    pub fn port(mut self, name: &str, port: u16) -> Start {
+        self.ports.push((name.to_owned(), port));
+        self
+    }
+
+    /// And this file.
+    #[must_use]
+    pub fn file(mut self, name: &str, contents: &str) -> Start {
+        self.files.push((name.to_owned(), contents.to_owned()));
         self
     }
 
@@ -152,7 +169,14 @@ impl Start {
         } else {
             format!(",{}", self.config)
         };
-        let config = format!("{{\"ports\":{{\"server\":{port}}}{members}}}");
+        let mut ports = format!("\"server\":{port}");
+        for (name, port) in &self.ports {
+            let _ = write!(ports, ",\"{name}\":{port}");
+        }
+        for (name, contents) in &self.files {
+            fs::write(folder.join(name), contents).unwrap();
+        }
+        let config = format!("{{\"ports\":{{{ports}}}{members}}}");
         fs::write(folder.join("session.config.json"), config).unwrap();
         let child = command
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
@@ -306,6 +330,12 @@ impl Running {
                 _ => thread::sleep(Duration::from_millis(5)),
             }
         }
+    }
+
+    /// Where it runs.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// Sends a signal to the monitor.

@@ -48,7 +48,7 @@ impl Drop for Programs {
 }
 
 fn told(session: &Running) -> String {
-    fs::read_to_string(session.folder.join("told")).unwrap_or_default()
+    fs::read_to_string(session.folder().join("told")).unwrap_or_default()
 }
 
 /// Waits for a line that a worker has written with this text in it.
@@ -69,13 +69,13 @@ fn expect_told(session: &Running, text: &str) -> String {
 #[track_caller]
 fn expect_family(session: &Running, count: usize) -> Vec<Process> {
     let deadline = Instant::now() + PATIENCE;
-    while working_in(&session.folder).len() != count {
-        let family = working_in(&session.folder);
+    while working_in(session.folder()).len() != count {
+        let family = working_in(session.folder());
         assert!(Instant::now() < deadline, "expected {count}: {family:?}");
         thread::sleep(Duration::from_millis(10));
     }
     thread::sleep(SETTLED);
-    let family = working_in(&session.folder);
+    let family = working_in(session.folder());
     assert_eq!(family.len(), count, "{family:?}");
     family
 }
@@ -85,8 +85,8 @@ fn ends_with_all(mut session: Running) {
     session.signal("TERM");
     assert_eq!(session.wait().0.code(), Some(0));
     let deadline = Instant::now() + PATIENCE;
-    while !working_in(&session.folder).is_empty() {
-        let left = working_in(&session.folder);
+    while !working_in(session.folder()).is_empty() {
+        let left = working_in(session.folder());
         assert!(Instant::now() < deadline, "left behind: {left:?}");
         thread::sleep(Duration::from_millis(10));
     }
@@ -212,7 +212,7 @@ fn a_marker_made_by_hand_starts_nothing() {
         assert!(said.contains(why), "{script}: {said}");
         assert!(said.contains("SESSION_DISABLE=1"), "{script}: {said}");
         assert_eq!(said.lines().count(), 1, "{script}: {said}");
-        assert!(working_in(&session.folder).is_empty(), "{script}");
+        assert!(working_in(session.folder()).is_empty(), "{script}");
         assert_eq!(told(&session), "", "{script}");
     }
 }

@@ -39,7 +39,7 @@ fn goes_on_and_ends(mut session: Running) {
     assert_eq!(status.code(), Some(0));
     assert!(took <= GRACE, "took {took:?}");
     expect_gone(worker, PATIENCE);
-    let ended = fs::read_to_string(session.folder.join("ended")).unwrap();
+    let ended = fs::read_to_string(session.folder().join("ended")).unwrap();
     assert_eq!(ended.lines().count(), 2, "{ended}");
 }
 

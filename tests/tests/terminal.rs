@@ -28,7 +28,7 @@ fn start(command: &[&str], args: &[&str]) -> (Running, u32) {
 
 /// The exit handlers that ran, in the order of their names.
 fn traces(session: &Running) -> Vec<String> {
-    let text = fs::read_to_string(session.folder.join("ended")).unwrap_or_default();
+    let text = fs::read_to_string(session.folder().join("ended")).unwrap_or_default();
     let mut traces: Vec<String> = text.lines().map(str::to_owned).collect();
     traces.sort();
     traces

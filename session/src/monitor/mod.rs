@@ -43,7 +43,7 @@ use driver::Driver;
 use hooks::HookJob;
 use input::{INBOX, Input};
 use key::SessionKey;
-use sockets::{Adopted, Sockets};
+use sockets::{Adopted, Passed, Sockets};
 use spawn::Recipe;
 
 pub use handle::{Monitor, MonitorHandle};
@@ -79,11 +79,12 @@ pub(crate) fn current() -> Result<MonitorHandle> {
 
 /// Runs the session until it is over.
 pub(crate) fn run(plan: MonitorPlan) -> Result<ExitCode> {
+    let passed = sockets::Environment::of_process().take(std::process::id(), sys::take_passed_fds);
     sys::reset_child_signal();
     let log = Log::start().map_err(Error::os("start the log's thread"))?;
     log.line(&Line::new(Who::Monitor).fact("initializing session..."));
     log.line(&Line::new(Who::Monitor).fact("validating configuration..."));
-    let outcome = start(plan, &log).map(Driver::run);
+    let outcome = start(plan, passed, &log).map(Driver::run);
     if outcome.is_err() {
         log.flush(LAST_FLUSH);
     }
@@ -91,7 +92,7 @@ pub(crate) fn run(plan: MonitorPlan) -> Result<ExitCode> {
 }
 
 /// Everything up to the first spawn: what fails here, fails before anything was started.
-fn start(plan: MonitorPlan, log: &Log) -> Result<Driver> {
+fn start(plan: MonitorPlan, passed: Passed, log: &Log) -> Result<Driver> {
     let mut config = load_config(plan.config, log)?;
     log.set_identifiers(&config.monitor_identifier, &config.worker_identifier);
     if config.show_server_output {
@@ -125,7 +126,7 @@ fn start(plan: MonitorPlan, log: &Log) -> Result<Driver> {
     let actions = hooks::action_runner(registered.actions, log.clone())?;
     // Before the first spawn: a signal that comes while it happens must find its handler.
     sources::signals::install(sender.clone())?;
-    let sockets = adopt_sockets(&mut config, log);
+    let sockets = adopt_sockets(passed, &mut config, log);
     Driver::new(driver::Parts {
         config,
         sockets,
@@ -144,13 +145,8 @@ fn start(plan: MonitorPlan, log: &Log) -> Result<Driver> {
 }
 
 /// Takes the sockets that a service manager has bound, whatever port it bound them to.
-fn adopt_sockets(config: &mut Config, log: &Log) -> Sockets {
-    let (sockets, adopted, told) = Sockets::adopt(
-        &sockets::Environment::of_process(),
-        std::process::id(),
-        sys::take_passed_fds,
-        &config.ports,
-    );
+fn adopt_sockets(passed: Passed, config: &mut Config, log: &Log) -> Sockets {
+    let (sockets, adopted, told) = Sockets::adopt(passed, &config.ports);
     for text in told {
         log.line(&Line::new(Who::Monitor).warn(text));
     }

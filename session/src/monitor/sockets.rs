@@ -52,6 +52,9 @@ pub(super) struct Adopted {
     pub(super) port: u16,
 }
 
+/// The descriptors that were passed, by name, where they are open; or why none was taken.
+pub(super) type Passed = Result<Vec<(String, Option<OwnedFd>)>, String>;
+
 /// What a service manager says in the environment about the descriptors that it passes.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Environment {
@@ -93,6 +96,15 @@ impl Environment {
         })
     }
 
+    /// Takes the descriptors, by `take`, which is called only if they are meant for the process
+    /// `me`. It must be this process's first act: later a number may have become somebody else's.
+    pub(super) fn take(&self, me: u32, take: impl FnOnce(usize) -> Vec<Option<OwnedFd>>) -> Passed {
+        match self.count(me)? {
+            0 => Ok(Vec::new()),
+            count => Ok(self.names(count).into_iter().zip(take(count)).collect()),
+        }
+    }
+
     /// The name of each descriptor.
     fn names(&self, count: usize) -> Vec<String> {
         let names = self.listen_fdnames.clone().unwrap_or_default();
@@ -109,20 +121,16 @@ impl Environment {
 
 impl Sockets {
     /// Adopts the sockets of a service manager that are named as ports are, and closes the others.
-    /// `take` takes the descriptors; it is called only if they are meant for the process `me`. The
-    /// last of the answer is what the operator should know.
+    /// The last of the answer is what the operator should know.
     pub(super) fn adopt(
-        environment: &Environment,
-        me: u32,
-        take: impl FnOnce(usize) -> Vec<Option<OwnedFd>>,
+        passed: Passed,
         ports: &BTreeMap<String, u16>,
     ) -> (Sockets, Vec<Adopted>, Vec<String>) {
         let mut sockets = Sockets::default();
         let (mut adopted, mut told) = (Vec::new(), Vec::new());
-        match environment.count(me) {
-            Ok(0) => {}
-            Ok(count) => {
-                for (name, fd) in environment.names(count).into_iter().zip(take(count)) {
+        match passed {
+            Ok(passed) => {
+                for (name, fd) in passed {
                     match sockets.adopt_one(&name, fd, ports) {
                         Ok(port) => adopted.push(Adopted { name, port }),
                         Err(why) => told.push(format!(
@@ -364,12 +372,10 @@ mod tests {
         let (server, server_port) = tcp();
         let (metrics, metrics_port) = tcp();
         let (sockets, adopted, told) = Sockets::adopt(
-            &environment("4711", "2", Some("metrics:server")),
-            ME,
-            |count| {
+            environment("4711", "2", Some("metrics:server")).take(ME, |count| {
                 assert_eq!(count, 2);
                 vec![Some(metrics), Some(server)]
-            },
+            }),
             &ports(),
         );
         let adopted_as = |name: &str, port| Adopted {
@@ -394,7 +400,8 @@ mod tests {
         for names in [None, Some(""), Some("unknown"), Some("server")] {
             let (fd, port) = tcp();
             let environment = environment("4711", "1", names);
-            let (_, adopted, told) = Sockets::adopt(&environment, ME, |_| vec![Some(fd)], &ports());
+            let (_, adopted, told) =
+                Sockets::adopt(environment.take(ME, |_| vec![Some(fd)]), &ports());
             assert_eq!(adopted.len(), 1, "{names:?} {told:?}");
             assert_eq!((&*adopted[0].name, adopted[0].port), ("server", port));
         }
@@ -417,7 +424,8 @@ mod tests {
             (environment("4711", "99999999999999999999", None), "found"),
         ] {
             let untouched = |_| panic!("{environment:?}");
-            let (sockets, adopted, told) = Sockets::adopt(&environment, ME, untouched, &ports());
+            let (sockets, adopted, told) =
+                Sockets::adopt(environment.take(ME, untouched), &ports());
             assert!(sockets.held.is_empty() && adopted.is_empty());
             assert_eq!(told.len(), 1);
             assert!(told[0].contains(why), "{told:?}");
@@ -433,7 +441,7 @@ mod tests {
         let none = environment("4711", "0", None);
         for environment in [Environment::default(), only_pid, none] {
             let untouched = |_| panic!("{environment:?}");
-            let (_, adopted, told) = Sockets::adopt(&environment, ME, untouched, &ports());
+            let (_, adopted, told) = Sockets::adopt(environment.take(ME, untouched), &ports());
             assert!(adopted.is_empty() && told.is_empty(), "{told:?}");
         }
     }
@@ -442,9 +450,7 @@ mod tests {
     fn as_many_as_the_bound_are_taken() {
         let environment = environment("4711", "256", None);
         let (_, adopted, told) = Sockets::adopt(
-            &environment,
-            ME,
-            |count| (0..count).map(|_| None).collect(),
+            environment.take(ME, |count| (0..count).map(|_| None).collect()),
             &ports(),
         );
         assert!(adopted.is_empty());
@@ -470,13 +476,12 @@ mod tests {
             None,
         ];
         let (sockets, adopted, told) = Sockets::adopt(
-            &environment(
+            environment(
                 "4711",
                 "7",
                 Some("a\x1b.socket:server:server:server:server"),
-            ),
-            ME,
-            |_| fds,
+            )
+            .take(ME, |_| fds),
             &ports(),
         );
         assert_eq!(adopted.len(), 1);
