@@ -2,4 +2,6 @@
 
 pub mod load;
 pub mod mini_monitor;
+pub mod processes;
 pub mod running;
+pub mod terminal;

@@ -239,9 +239,10 @@ fn cut(error: &io::Error) -> Failure {
 fn generation(answer: &[u8]) -> Option<u64> {
     let text = std::str::from_utf8(answer).ok()?;
     let (head, body) = text.split_once("\r\n\r\n")?;
-    let length = head
+    let (_, length) = head
         .lines()
-        .find_map(|line| line.strip_prefix("Content-Length: ")?.parse::<usize>().ok())?;
+        .filter_map(|line| line.split_once(": "))
+        .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))?;
     if !head.starts_with("HTTP/1.1 200 ") || length.parse() != Ok(body.len()) {
         return None;
     }

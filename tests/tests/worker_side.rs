@@ -331,7 +331,7 @@ fn a_handler_that_hangs_has_until_the_grace_deadline() {
     let begun = Instant::now();
     worker.ask_to_exit();
     worker.expect_log("handler: the session stops: enough");
-    worker.expect_log("1 exit handlers had not ended within the grace period");
+    worker.expect_log("1 exit handler had not ended within the grace period");
     assert_eq!(worker.wait().code(), Some(0));
     assert!(begun.elapsed() >= Duration::from_millis(300));
 }

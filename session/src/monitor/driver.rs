@@ -226,6 +226,9 @@ impl Driver {
             Input::Signal => {
                 self.stop("a signal".to_owned(), How::Clean, 0, Asker::Signal);
             }
+            Input::HangUp => {
+                self.stop("a hang-up".to_owned(), How::Clean, 0, Asker::HangUp);
+            }
             Input::Line(line) => self.command(&line),
             Input::LineTooLong => self.tell(Line::new(Who::Monitor).bad(format_args!(
                 "expected a line of at most {} bytes, found a longer one; nothing was done",

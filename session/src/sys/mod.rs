@@ -23,7 +23,7 @@ pub(crate) use process::{
 };
 pub(crate) use signal::{
     block_in_this_thread, clear_mask, hangup_is_ignored, keep_hangup_ignored, on_signals,
-    raise_default, reset_child_signal, signal_name,
+    raise_default, reset_child_signal, signal_name, take_hangup, tell_hangups_apart,
 };
 #[allow(unused_imports)] // Until the monitor holds sockets.
 pub(crate) use socket::{

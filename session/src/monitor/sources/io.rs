@@ -79,6 +79,7 @@ struct Channel {
     lines: LineBuffer,
     greeted: bool,
     bad: u64,
+    unheard: u64,
     too_many: u64,
     window: Instant,
     words: u32,
@@ -115,6 +116,7 @@ impl Connection {
                 lines: LineBuffer::default(),
                 greeted: false,
                 bad: 0,
+                unheard: 0,
                 too_many: 0,
                 window: Instant::now(),
                 words: 0,
@@ -461,13 +463,7 @@ impl Ear<'_> {
             match message.id {
                 // The asker may be gone; then nobody waits.
                 Some(id) => drop(self.peer.answer(id, Outcome::NoReply)),
-                None => self.bad(
-                    channel,
-                    &BadLine::NotAVerb(format!(
-                        "a message `{}` that nobody listens for",
-                        crate::text::escape(&message.name)
-                    )),
-                ),
+                None => self.unheard(channel, message.name),
             }
             return;
         }
@@ -545,6 +541,17 @@ impl Ear<'_> {
         }
     }
 
+    /// Counted and told as well: it is the program that should know.
+    fn unheard(&self, channel: &mut Channel, name: String) {
+        channel.unheard += 1;
+        if channel.unheard.is_power_of_two() {
+            self.tell(Word::Unheard {
+                count: channel.unheard,
+                name,
+            });
+        }
+    }
+
     /// The owner never waits for this thread, so this wait ends.
     fn tell(&self, word: Word) {
         let _ = self.inbox.send(Input::Said {
@@ -573,8 +580,8 @@ pub(in crate::monitor) fn dispatcher<'a>(
                 observer.line(
                     &Line::new(Who::Monitor)
                         .bad(format_args!(
-                            "{} listeners panicked on the message ",
-                            told.panicked
+                            "{} panicked on the message ",
+                            crate::text::count(told.panicked as u64, "listener")
                         ))
                         .fact(message.name()),
                 );
@@ -590,3 +597,6 @@ pub(in crate::monitor) fn dispatcher<'a>(
     }
     dispatcher
 }
+
+#[cfg(all(test, not(miri)))]
+mod tests;
