@@ -3,6 +3,7 @@
 //! It is part of the crate, and compiled for fuzzing only, because the rooms it looks into are
 //! not public.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::config::{self, Config};
@@ -10,7 +11,7 @@ use crate::ipc::codec::{self, BadLine, LineBuffer, MAX_LINE};
 use crate::ipc::message::ToMonitor;
 use crate::machine::{
     Action, Asker, Backoff, Event, Exit, Generation, How, Jitter, Limit, Policy, Polling,
-    Readiness, Restarts, Supervisor, Time, Verdict,
+    Readiness, Restarts, Serving, Supervisor, Time, Verdict,
 };
 use crate::repl::{Resolved, Table};
 
@@ -182,10 +183,10 @@ struct Run {
     now: Time,
     newest: Generation,
     /// The newest worker is there, as far as the supervisor can know.
-    alive: bool,
+    alive: BTreeSet<Generation>,
     handlers_run: bool,
     finished: bool,
-    reported: Generation,
+    reported: BTreeSet<Generation>,
 }
 
 /// Due actions settle within so many calls, even if every timeout of the policy is zero.
@@ -199,10 +200,10 @@ impl Run {
             supervisor,
             now: Time::ZERO,
             newest: 0,
-            alive: false,
+            alive: BTreeSet::new(),
             handlers_run: false,
             finished: false,
-            reported: 0,
+            reported: BTreeSet::new(),
         }
     }
 
@@ -224,17 +225,17 @@ impl Run {
     }
 
     fn handle(&mut self, event: Event) {
-        if let Event::Exited { generation, .. } = event
-            && generation == self.newest
-        {
-            self.alive = false;
+        if let Event::Exited { generation, .. } = event {
+            self.alive.remove(&generation);
         }
         let before = self.supervisor.snapshot();
         let actions = self.supervisor.handle(self.now, event);
         // Of a process that is there it is not believed, and then there is no report.
         let is_report = |action: &Action| matches!(action, Action::Report { .. });
-        if matches!(event, Event::SpawnFailed { .. }) && actions.iter().any(is_report) {
-            self.alive = false;
+        if let Event::SpawnFailed { generation, .. } = event
+            && actions.iter().any(is_report)
+        {
+            self.alive.remove(&generation);
         }
         if matches!(event, Event::Stop { .. }) {
             assert!(self.supervisor.snapshot().stopping);
@@ -266,19 +267,18 @@ impl Run {
             match *action {
                 Action::Spawn { generation } => {
                     assert!(!stopping, "a worker after a stop");
-                    assert!(!self.alive, "a worker beside another");
+                    assert!(self.alive.len() < 2, "a third worker");
                     assert_eq!(generation, self.newest + 1);
-                    (self.newest, self.alive) = (generation, true);
+                    self.newest = generation;
+                    self.alive.insert(generation);
                 }
                 Action::Terminate { generation } | Action::Kill { generation } => {
-                    assert!(
-                        self.alive && generation == self.newest,
-                        "a signal to the dead"
-                    );
+                    assert!(self.alive.contains(&generation), "a signal to the dead");
                 }
+                // It may be dead already, and its last words on their way.
+                Action::TakeOver { generation } => assert!(generation <= self.newest),
                 Action::Report { generation, .. } => {
-                    assert!(generation > self.reported, "a second report");
-                    self.reported = generation;
+                    assert!(self.reported.insert(generation), "a second report");
                 }
                 Action::RunExitHandlers { .. } => {
                     assert!(stopping && !std::mem::replace(&mut self.handlers_run, true));
@@ -354,9 +354,10 @@ fn policy(bytes: &mut Bytes<'_>) -> Policy {
 
 fn event(bytes: &mut Bytes<'_>, newest: Generation) -> Event {
     let (kind, value) = (bytes.next(), bytes.next());
-    // Most events are of the worker that is there; some are late, some of no worker at all.
+    // Most events are of the newest worker; some are of the one before, which may still be there,
+    // some of no worker at all.
     let generation = match kind >> 5 {
-        0 => newest.saturating_sub(1),
+        0 | 2 => newest.saturating_sub(1),
         1 => newest + 1,
         _ => newest,
     };
@@ -366,7 +367,7 @@ fn event(bytes: &mut Bytes<'_>, newest: Generation) -> Event {
     } else {
         How::Force
     };
-    match kind % 13 {
+    match kind % 15 {
         0 => Event::Spawned { generation },
         1 => Event::SpawnFailed { generation, jitter },
         2 => Event::Hello { generation },
@@ -406,6 +407,15 @@ fn event(bytes: &mut Bytes<'_>, newest: Generation) -> Event {
             }
         }
         11 => Event::Restart { how },
+        12 => Event::Reload,
+        13 => Event::Serves {
+            generation,
+            serving: if value & 1 == 0 {
+                Serving::Held
+            } else {
+                Serving::Private
+            },
+        },
         _ => Event::HandlersDone,
     }
 }
