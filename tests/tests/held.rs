@@ -5,7 +5,9 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use session_tests::running::{PATIENCE, Running, Start, ask, folder, free_port, signal_pid};
+use session_tests::running::{
+    PATIENCE, Running, Start, ask, expect_gone, folder, free_port, signal_pid,
+};
 
 const HOLDS: &str = env!("CARGO_BIN_EXE_holds");
 const NO_DELAY: &str = r#""restart":{"minDelaySeconds":0}"#;
@@ -283,20 +285,40 @@ fn who_comes_while_no_worker_is_there_waits_for_the_next_one() {
 }
 
 /// `holds`, at a path where another program can be put.
-fn deployed() -> (Running, PathBuf) {
-    let program = folder().join("holds");
-    fs::copy(HOLDS, &program).unwrap();
-    let mut session = Start::config(NO_DELAY).run(program.to_str().unwrap());
-    session.expect_ready();
-    (session, program)
+struct Deployed(PathBuf);
+
+impl Deployed {
+    fn start() -> (Running, Deployed) {
+        let deployed = Deployed(folder());
+        fs::copy(HOLDS, deployed.program()).unwrap();
+        let mut session = Start::config(NO_DELAY).run(deployed.program().to_str().unwrap());
+        session.expect_ready();
+        (session, deployed)
+    }
+
+    fn program(&self) -> PathBuf {
+        self.0.join("holds")
+    }
+
+    fn replace(&self, program: &str) {
+        let next = self.0.join("next");
+        fs::copy(program, &next).unwrap();
+        fs::rename(&next, self.program()).unwrap();
+    }
 }
+
+impl Drop for Deployed {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+const FOREIGN: &str = env!("CARGO_BIN_EXE_foreign");
 
 #[test]
 fn a_program_of_another_protocol_is_refused() {
-    let (mut session, program) = deployed();
-    let next = program.with_extension("next");
-    fs::copy(env!("CARGO_BIN_EXE_foreign"), &next).unwrap();
-    fs::rename(&next, &program).unwrap();
+    let (mut session, deployed) = Deployed::start();
+    deployed.replace(FOREIGN);
     let why = "expected protocol 1, found 99: restart the monitor to move to this build";
     session.enter("restart clean");
     session.expect(why);
@@ -308,11 +330,10 @@ fn a_program_of_another_protocol_is_refused() {
 
 #[test]
 fn a_program_that_is_still_being_written_is_refused() {
-    let (mut session, program) = deployed();
-    let next = program.with_extension("next");
-    fs::copy(HOLDS, &next).unwrap();
-    fs::rename(&next, &program).unwrap();
-    let writer = fs::OpenOptions::new().append(true).open(&program).unwrap();
+    let (mut session, deployed) = Deployed::start();
+    deployed.replace(HOLDS);
+    let program = deployed.program();
+    let writer = fs::OpenOptions::new().append(true).open(program).unwrap();
     session.enter("restart clean");
     session.expect("Text file busy");
     session.enter("reload");
@@ -322,4 +343,25 @@ fn a_program_that_is_still_being_written_is_refused() {
     drop(writer);
     session.enter("reload");
     session.expect("workers are started from the new program from now on");
+}
+
+#[test]
+fn a_stop_does_not_wait_for_a_program_that_is_being_checked_and_leaves_it_not_behind() {
+    let (mut session, deployed) = Deployed::start();
+    deployed.replace(FOREIGN);
+    set_mode(&session, "mute");
+    session.enter("restart clean");
+    let file = session.folder().join("pid");
+    let deadline = Instant::now() + PATIENCE;
+    let pid: u32 = loop {
+        if let Ok(pid) = fs::read_to_string(&file).unwrap_or_default().parse() {
+            break pid;
+        }
+        assert!(Instant::now() < deadline, "it was not started");
+    };
+    session.enter("exit clean");
+    let (status, took) = session.wait();
+    assert_eq!(status.code(), Some(0));
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    expect_gone(pid, Duration::from_secs(2));
 }

@@ -4,7 +4,7 @@
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Instant;
 
@@ -28,32 +28,64 @@ pub(crate) enum Order {
     Reload,
 }
 
-/// Checks the program on a thread of its own, and tells the owner.
-pub(super) fn check(
-    program: Arc<Program>,
-    spawner: Spawner,
-    welcome: Vec<u8>,
-    order: Order,
-    inbox: Sender<Input>,
-) -> Result<()> {
-    thread::Builder::new()
-        .name("session-check".into())
-        .spawn(move || {
-            let answer = handshake(&spawner, &welcome).map(|()| program);
-            let _ = inbox.send(Input::Checked { answer, order });
-        })
-        .map(drop)
-        .map_err(Error::os("start the thread that checks a new program"))
+/// A check that is under way.
+#[derive(Debug)]
+pub(super) struct Check {
+    process: Arc<Mutex<Process>>,
 }
 
-fn handshake(spawner: &Spawner, welcome: &[u8]) -> Result<(), String> {
+/// The process that is checked, as far as it is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Process {
+    ToCome,
+    /// Not reaped, so the pid is its own.
+    Unreaped(u32),
+    Gone,
+}
+
+impl Check {
+    /// Checks the program on a thread of its own, and tells the owner.
+    pub(super) fn start(
+        program: Arc<Program>,
+        spawner: Spawner,
+        welcome: Vec<u8>,
+        order: Order,
+        inbox: Sender<Input>,
+    ) -> Result<Check> {
+        let process = Arc::new(Mutex::new(Process::ToCome));
+        let shared = Arc::clone(&process);
+        thread::Builder::new()
+            .name("session-check".into())
+            .spawn(move || {
+                let answer = handshake(&spawner, &welcome, &shared).map(|()| program);
+                let _ = inbox.send(Input::Checked { answer, order });
+            })
+            .map_err(Error::os("start the thread that checks a new program"))?;
+        Ok(Check { process })
+    }
+
+    /// The session ends, and nothing of it may be left: its process is ended, or never started.
+    pub(super) fn abandon(&self) {
+        let mut process = lock(&self.process);
+        match *process {
+            Process::Unreaped(pid) => sys::kill_group(pid),
+            Process::ToCome => *process = Process::Gone,
+            Process::Gone => {}
+        }
+    }
+}
+
+fn lock(process: &Mutex<Process>) -> MutexGuard<'_, Process> {
+    // Nothing can panic while the lock is held.
+    process.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn handshake(spawner: &Spawner, welcome: &[u8], shared: &Mutex<Process>) -> Result<(), String> {
     let (mut ours, theirs) = spawn::channel().map_err(|error| error.to_string())?;
     ours.write_all(welcome).map_err(|error| error.to_string())?;
-    let process = spawner
-        .spawn(theirs)
-        .map_err(|error| format!("it cannot be started: {error}"))?;
+    let process = start(spawner, theirs, shared)?;
     let answer = hello(&mut ours, process.pid);
-    end(&process);
+    end(process.pid, shared);
     answer.map_err(|why| match last_words(process) {
         words if words.is_empty() => why,
         words => format!("{why}; it said: {words}"),
@@ -99,11 +131,24 @@ fn hello(channel: &mut UnixStream, pid: u32) -> Result<(), String> {
     }
 }
 
-/// It is this thread's own child, unreaped until here, so its pid is its own.
-fn end(process: &Spawned) {
-    sys::kill_group(process.pid);
-    let _ = sys::observe_death(process.pid);
-    let _ = sys::reap(process.pid);
+fn start(spawner: &Spawner, channel: OwnedFd, shared: &Mutex<Process>) -> Result<Spawned, String> {
+    let mut process = lock(shared);
+    if *process == Process::Gone {
+        return Err("the session ends".to_owned());
+    }
+    let spawned = spawner
+        .spawn(channel)
+        .map_err(|error| format!("it cannot be started: {error}"))?;
+    *process = Process::Unreaped(spawned.pid);
+    Ok(spawned)
+}
+
+fn end(pid: u32, shared: &Mutex<Process>) {
+    sys::kill_group(pid);
+    let _ = sys::observe_death(pid);
+    let mut process = lock(shared);
+    let _ = sys::reap(pid);
+    *process = Process::Gone;
 }
 
 fn last_words(process: Spawned) -> String {

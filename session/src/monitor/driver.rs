@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 use super::LAST_FLUSH;
+use super::candidate::Check;
 use super::handle::MonitorHandle;
 use super::hooks::{ExitHandler, HookJob, Runner};
 use super::input::Input;
@@ -75,7 +76,7 @@ pub(super) struct Driver {
     /// Another program than the one that runs, for the worker that is spawned next.
     pub(super) candidate: Option<Arc<Program>>,
     /// A program is being checked, and this is what waits for it.
-    pub(super) is_checking: bool,
+    pub(super) check: Option<Check>,
     pub(super) records: Vec<Record>,
     pub(super) reports: VecDeque<CrashReport>,
     pub(super) restarts: u64,
@@ -119,7 +120,7 @@ impl Driver {
             dispatcher,
             on_disk: OnDisk::find(),
             candidate: None,
-            is_checking: false,
+            check: None,
             records: Vec::new(),
             reports: VecDeque::new(),
             restarts: 0,
@@ -329,6 +330,9 @@ impl Driver {
     }
 
     fn close(mut self, code: u8) -> ExitCode {
+        if let Some(check) = &self.check {
+            check.abandon();
+        }
         for record in &mut self.records {
             record.output.get_or_insert_with(Default::default);
         }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::candidate::{self, Order};
+use super::candidate::{Check, Order};
 use super::driver::Driver;
 use super::spawn::Program;
 use crate::error::{Error, Result};
@@ -37,7 +37,7 @@ impl Driver {
     }
 
     fn replace(&mut self, order: Order) {
-        if self.is_checking {
+        if self.check.is_some() {
             let line = Line::new(Who::Monitor);
             self.tell(line.bad("a new program is being checked; nothing was done"));
             return;
@@ -45,7 +45,7 @@ impl Driver {
         match self.new_program() {
             Ok(None) => self.carry_out(order),
             Ok(Some(program)) => match self.check(program, order) {
-                Ok(()) => self.is_checking = true,
+                Ok(check) => self.check = Some(check),
                 Err(error) => self.refuse(&error.chain()),
             },
             Err(error) => self.refuse(&error.chain()),
@@ -60,7 +60,7 @@ impl Driver {
     }
 
     pub(super) fn checked(&mut self, answer: Result<Arc<Program>, String>, order: Order) {
-        self.is_checking = false;
+        self.check = None;
         match answer {
             Ok(program) => {
                 self.adopt(program);
@@ -80,13 +80,13 @@ impl Driver {
             .map_err(Error::os("open the new program"))
     }
 
-    fn check(&self, program: Arc<Program>, order: Order) -> Result<()> {
+    fn check(&self, program: Arc<Program>, order: Order) -> Result<Check> {
         let welcome = encode(&ToWorker::Welcome(Welcome {
             check: true,
             ..self.welcome(0)?
         }))?;
         let spawner = self.parts.recipe.spawner(&program);
-        candidate::check(program, spawner, welcome, order, self.parts.sender.clone())
+        Check::start(program, spawner, welcome, order, self.parts.sender.clone())
     }
 
     pub(super) fn adopt(&mut self, program: Arc<Program>) {
