@@ -811,17 +811,9 @@ fn an_old_worker_that_is_unkillable_hinders_the_next_reload_only() {
         sim.quietly(serves(2, Serving::Held));
         sim.event(Event::Reload, &[CANNOT_RESTART]);
         sim.exactly_after(INTERVAL, &[probe(2)]);
-        // Its end, when it comes after all, disturbs no probe.
         let mut freed = sim.clone();
         freed.quietly(exited(1, Exit::Signal(9)));
         freed.event(Event::Reload, &[ALREADY_RELOADING]);
-        freed.pass(SETTLE);
-        let told = tell(Notice::Unhealthy {
-            generation: 2,
-            failures: 1,
-        });
-        let want = [told, ask(2, Leaving::Unhealthy)];
-        freed.event(probed(2, Verdict::Unhealthy), &want);
         sim.event(probed(2, Verdict::Healthy), &[]);
         let mut stopped = sim.clone();
         stopped.quietly(operator_stop(How::Clean));
@@ -898,17 +890,73 @@ fn a_worker_that_serves_before_its_hello_is_ready_with_it() {
 
 #[test]
 fn a_new_polling_interval_reaches_both() {
-    let mut sim = Sim::outgoing(probing(), Serving::Held);
+    let mut sim = Sim::incoming(probing(), Serving::Private);
     let polling = Event::SetPolling {
         interval: secs(7),
         timeout: secs(1),
         now: true,
     };
     sim.event(polling, &[]);
-    assert_eq!(sim.dies(1, Exit::Code(0)), []);
-    let probe = Action::Probe {
-        generation: 2,
+    let probe = |generation| Action::Probe {
+        generation,
         timeout: secs(1),
     };
-    sim.exactly_after(secs(7), &[probe]);
+    sim.event(serves(2, Serving::Private), &[]);
+    sim.advance(Duration::ZERO, &[probe(2)]);
+    sim.dies(2, Exit::Code(1));
+    sim.exactly_after(secs(7), &[probe(1)]);
+}
+
+#[test]
+fn a_worker_beside_one_that_drains_is_accompanied_from_its_first_moment() {
+    let no_delay = Backoff {
+        min: Duration::ZERO,
+        ..policy().backoff
+    };
+    let mut sim = Sim::outgoing(
+        Policy {
+            backoff: no_delay,
+            ..policy_of(Readiness::Hello)
+        },
+        Serving::Held,
+    );
+    let want = [report(2, CauseKind::Exit), AT_ONCE, spawn(3)];
+    assert_eq!(sim.dies(2, Exit::Code(1)), want);
+    sim.quietly(spawned(3));
+    sim.event(hello(3), &[]);
+    sim.event(says_ready(3), &[told_ready(3)]);
+}
+
+/// Being alone has made it ready, and it is a ready worker like any other.
+#[test]
+fn a_worker_that_its_promotion_made_ready_ends_no_session_by_its_code() {
+    let mut sim = Sim::handshaking(policy_of(Readiness::Hello));
+    sim.quietly(serves(1, Serving::Held));
+    sim.event(Event::Reload, &[told_reloading(2), spawn(2)]);
+    sim.quietly(spawned(2));
+    sim.quietly(hello(2));
+    let [over, told] = taken_over(2);
+    let want = [report(1, CauseKind::Exit), over, told, told_ready(2)];
+    assert_eq!(sim.dies(1, Exit::Signal(9)), want);
+    let want = [report(2, CauseKind::Exit), told_delay(MIN * 2)];
+    assert_eq!(sim.dies(2, Exit::Code(0)), want);
+}
+
+/// It answers no more, so the probe that begins before its last words are in is no other's.
+#[test]
+fn a_dead_worker_accompanies_nobody() {
+    let mut sim = Sim::outgoing_unkillable(probing(), Serving::Held);
+    sim.advance(INTERVAL, &[probe(2)]);
+    sim.event(probed(2, Verdict::Healthy), &[]);
+    sim.advance(INTERVAL - ms(50), &[]);
+    sim.quietly(exited(1, Exit::Signal(9)));
+    sim.exactly_after(ms(50), &[probe(2)]);
+    sim.advance(SETTLE, &[]);
+    assert_eq!(sim.companion(), None);
+    let told = tell(Notice::Unhealthy {
+        generation: 2,
+        failures: 1,
+    });
+    let want = [told, ask(2, Leaving::Unhealthy)];
+    sim.event(probed(2, Verdict::Unhealthy), &want);
 }
