@@ -6,7 +6,8 @@
 //! $ curl http://127.0.0.1:3000/slow       type `restart clean` meanwhile: it is answered
 //! ```
 //!
-//! axum runs each connection as a task, and a panic ends its task. So `panic = "main"`: the panic
+//! The socket is the monitor's: type `reload`, and the next worker takes over without a failed
+//! request. axum runs each connection as a task, and a panic ends its task. So `panic = "main"`: the panic
 //! of a task is no reason to end the worker.
 
 use std::convert::Infallible;
@@ -41,7 +42,8 @@ async fn serve(worker: &Worker) -> Result<(), Box<dyn Error>> {
         .route("/panic", get(panics))
         .route("/slow", get(slow));
     let stop = ends(worker.stopping())?;
-    let server = TcpListener::bind((worker.host(), worker.port("server")?)).await?;
+    let server = TcpListener::from_std(worker.listener("server")?.into_std())?;
+    // It accepts by itself, so only its own word lets it take over from another worker.
     worker.ready()?;
     // The other end is dropped only after it was told, so both outcomes mean the same.
     let stopped = async { drop(stop.await) };

@@ -5,8 +5,11 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::str::FromStr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use session::Listener;
 
 /// A client that takes longer for the head of its request, or to take our answer, is too slow.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -105,9 +108,55 @@ pub fn answer(stream: &mut TcpStream, status: u16, body: &str) -> io::Result<()>
     stream.write_all((head + body).as_bytes())
 }
 
-/// Serves for ever, each connection on a thread of its own: no client waits for another, and what
-/// goes wrong with one is over with it.
-pub fn serve<F>(listener: &TcpListener, handler: F) -> !
+/// Serves until the worker is asked to stop, each connection on a thread of its own: no client
+/// waits for another, and what goes wrong with one is over with it. Who is being served at the stop
+/// is served to the end.
+pub fn serve<F>(listener: &Listener, handler: F)
+where
+    F: Fn(&Request, &mut TcpStream) -> io::Result<()> + Sync,
+{
+    let open = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for stream in listener.incoming() {
+            // What it lacks (descriptors, memory) takes time to come, and it has waited already.
+            let Ok(mut stream) = stream else { continue };
+            if open.load(Ordering::SeqCst) >= MAX_OPEN {
+                let _ = answer(&mut stream, 503, "too many visitors\n");
+                continue;
+            }
+            let place = Place::take(&open);
+            let handler = &handler;
+            // Where there is no thread left, this client finds its connection closed.
+            let _ = thread::Builder::new()
+                .name("visitor".into())
+                .spawn_scoped(scope, move || {
+                    // A client that went away, or never was a real one, is no news.
+                    let _ = visit(&mut stream, handler);
+                    drop(place);
+                });
+        }
+    });
+}
+
+/// One of the connections at once, given back when it is dropped.
+struct Place<'a>(&'a AtomicUsize);
+
+impl<'a> Place<'a> {
+    fn take(open: &'a AtomicUsize) -> Place<'a> {
+        open.fetch_add(1, Ordering::SeqCst);
+        Place(open)
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// As [`serve`], on a socket of the program's own and for ever: what a server looks like that
+/// knows nothing of held listeners.
+pub fn serve_for_ever<F>(listener: &TcpListener, handler: F) -> !
 where
     F: Fn(&Request, &mut TcpStream) -> io::Result<()> + Send + Sync + 'static,
 {

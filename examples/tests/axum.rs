@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
+use session_tests::load::Load;
 use session_tests::running::{Start, ask};
 
 /// `cargo test` builds the examples beside its own programs.
@@ -38,4 +39,23 @@ fn a_panic_costs_one_request_and_a_restart_costs_none() {
     assert_eq!(status.code(), Some(0));
     let log = session.rest();
     assert!(!log.contains("crash report"), "{log}");
+}
+
+#[test]
+fn reloads_and_restarts_fail_no_request() {
+    let mut session = Start::default().run(&program());
+    session.expect_ready();
+    let load = Load::start(session.port, 200);
+    load.expect_answers_of(1);
+    for (generation, command) in [(2, "reload"), (3, "reload"), (4, "restart clean")] {
+        session.enter(command);
+        load.expect_answers_of(generation);
+        session.expect(&format!(
+            "(generation {}) has exited: exit code 0",
+            generation - 1
+        ));
+    }
+    let tally = load.stop();
+    assert_eq!(tally.failed_in_all(), 0, "{tally}");
+    assert_eq!(tally.generations.len(), 4, "{tally}");
 }

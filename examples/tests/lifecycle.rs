@@ -66,6 +66,7 @@ fn the_last_output_is_complete_even_after_100_kb_and_an_abort() {
     let (mut session, _) = chaos(AT_ONCE);
     let _ = session.ask("GET", "/output?kb=100", "");
     session.expect("crash report, generation 1: SIGABRT");
+    session.expect(" lines before, see `reports`");
     // 16 lines to the kilobyte, counted from 0: this is the very last.
     session.expect(" 1599 ");
     session.enter("reports 1");
@@ -94,7 +95,9 @@ fn a_worker_that_never_listens_is_a_failed_start() {
     let config = r#""startupTimeoutSeconds":1,"stop":{"graceSeconds":0.1}"#;
     let mut session = Start::config(config).args(&["--never-listen"]).run(CHAOS);
     session.expect("was not ready within 1 s");
-    session.expect("crash report, generation 1: failed start");
+    session.expect(
+        "crash report, generation 1: failed start: not ready in time: connection refused (made to leave: ",
+    );
 }
 
 #[test]
@@ -156,4 +159,32 @@ fn nothing_of_the_worker_outlives_it_and_nothing_of_the_session_its_monitor() {
         ask(session.port, "GET", "/", "").is_err(),
         "the port is still held"
     );
+}
+
+#[test]
+fn a_worker_may_have_to_die_with_its_monitor() {
+    // With `drain` it would have ten seconds, as its exit handler does not come back.
+    let config = r#""stop":{"graceSeconds":10},"worker":{"dieWithMonitor":"kill"}"#;
+    let (mut session, first) = chaos(config);
+    signal_pid(first, "KILL");
+    let pid = session.expect_spawn();
+    session.expect_ready();
+    session.get("/hang-exit");
+    session.child.kill().unwrap();
+    session.wait();
+    expect_gone(pid, Duration::from_secs(1));
+    assert!(
+        ask(session.port, "GET", "/", "").is_err(),
+        "the port is still held"
+    );
+}
+
+#[test]
+fn messages_that_nobody_listens_for_are_told_by_name() {
+    let (mut session, _) = chaos(AT_ONCE);
+    let _ = session.ask("GET", "/flood?n=3", "");
+    session.expect("nobody listens for `flood`: 1 message dropped");
+    session.expect("nobody listens for `flood`: 2 messages dropped");
+    session.enter("status");
+    session.expect("dropped: ");
 }

@@ -1,6 +1,6 @@
 //! Each example, run as its header says.
 
-use session_tests::running::{Start, folder};
+use session_tests::running::{Start, folder, free_port};
 
 #[test]
 fn hello_answers_with_its_pid_and_generation() {
@@ -86,4 +86,22 @@ fn a_configuration_with_five_mistakes_names_five_places_and_starts_nothing() {
     let log = session.rest();
     assert_eq!(log.matches("session.config.json:").count(), 5, "{log}");
     assert!(!log.contains("spawned"), "{log}");
+}
+
+#[test]
+fn deploy_moves_to_a_new_build_without_a_failed_request() {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy.sh");
+    let output = std::process::Command::new("sh")
+        .args([script, &free_port().to_string()])
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{told}{errors}");
+    let last = told.lines().last().unwrap();
+    assert!(last.contains("answered by version 1, "), "{told}{errors}");
+    assert!(
+        last.contains("answered by version 2, 0 failed"),
+        "{told}{errors}"
+    );
 }

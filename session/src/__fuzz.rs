@@ -393,6 +393,7 @@ fn event(bytes: &mut Bytes<'_>, newest: Generation) -> Event {
             asker: match value >> 1 & 3 {
                 0 => Asker::Signal,
                 1 => Asker::Worker,
+                2 => Asker::HangUp,
                 _ => Asker::Operator,
             },
         },

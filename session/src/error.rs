@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// The result of most calls into the library.
@@ -73,6 +74,17 @@ pub enum Error {
     Setup(String),
     /// The session is stopping, or has stopped.
     Stopping,
+    /// A port could not be bound.
+    Bind {
+        /// The name of the port.
+        name: String,
+        /// The address that was tried.
+        address: SocketAddr,
+        /// What stands in the way, and what to do about it, where that can be told.
+        why: Option<String>,
+        /// What the system said.
+        source: io::Error,
+    },
     /// The operating system refused something.
     Os {
         /// What was being done.
@@ -89,14 +101,16 @@ impl Error {
         match self {
             Error::Role(_) | Error::Usage(_) => exit_code::USAGE,
             Error::Config(_) => exit_code::CONFIG,
-            Error::Os { .. } if self.is_permission_denied() => exit_code::PERMISSION,
-            Error::Os { .. } => exit_code::OS,
+            Error::Os { .. } | Error::Bind { .. } if self.is_permission_denied() => {
+                exit_code::PERMISSION
+            }
+            Error::Os { .. } | Error::Bind { .. } => exit_code::OS,
             _ => exit_code::INTERNAL,
         }
     }
 
     pub(crate) fn is_permission_denied(&self) -> bool {
-        matches!(self, Error::Os { source, .. } if source.kind() == io::ErrorKind::PermissionDenied)
+        matches!(self, Error::Os { source, .. } | Error::Bind { source, .. } if source.kind() == io::ErrorKind::PermissionDenied)
     }
 
     pub(crate) fn os(doing: &'static str) -> impl FnOnce(io::Error) -> Error {
@@ -154,6 +168,12 @@ impl fmt::Display for Error {
             | Error::Role(text)
             | Error::Setup(text) => f.write_str(text),
             Error::Stopping => f.write_str("the session is stopping"),
+            Error::Bind {
+                name, address, why, ..
+            } => {
+                write!(f, "could not bind the port `{}` at {address}", name.escape_debug())?;
+                why.iter().try_for_each(|why| write!(f, ": {why}"))
+            }
             Error::Os { doing, .. } => write!(f, "could not {doing}"),
         }
     }
@@ -163,7 +183,7 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Error::Json(error) => Some(error),
-            Error::Os { source, .. } => Some(source),
+            Error::Os { source, .. } | Error::Bind { source, .. } => Some(source),
             _ => None,
         }
     }

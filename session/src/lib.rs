@@ -14,11 +14,10 @@
 //!
 //! ```no_run
 //! use std::io::Write;
-//! use std::net::TcpListener;
 //!
 //! #[session::main]
 //! fn main(worker: session::Worker) -> Result<(), Box<dyn std::error::Error>> {
-//!     let server = TcpListener::bind((worker.host(), worker.port("server")?))?;
+//!     let server = worker.listener("server")?; // the monitor holds the socket
 //!     for visitor in server.incoming() {
 //!         visitor?.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nhi\n")?;
 //!     }
@@ -49,11 +48,59 @@
 //!
 //! # What is not guaranteed
 //!
-//! - Requests that a worker had accepted when it crashed are lost, and while no worker listens,
-//!   connections are refused.
+//! - Requests that a worker had accepted when it crashed are lost. A worker that binds its own
+//!   port leaves nobody to accept while it is gone: connections are refused.
 //! - A process that leaves the worker's process group outlives it.
 //! - Under `panic = "abort"` a panic of the program's own code *in the monitor* ends the monitor.
 //! - Other processes of the same user, and root, are not defended against.
+//!
+//! # Zero downtime
+//!
+//! [`Worker::listener`] gives a [`Listener`] on a socket that the *monitor* has bound and holds
+//! for the whole session. While a worker is dead or being replaced, connections wait in the
+//! kernel's queue (4,096 of them, where the system allows it), and the next worker accepts them.
+//!
+//! | what happens | connections refused | requests that fail |
+//! | --- | --- | --- |
+//! | the worker is killed or crashes | none | those it had accepted and not answered |
+//! | `restart clean` | none | none, if the worker drains; they wait for the next one |
+//! | `reload` | none | none, if the worker drains |
+//! | a new build is put in the program's place, then `reload` | none | none; if the build is broken, it is refused |
+//!
+//! **Draining.** When a worker is asked to end, [`Listener::incoming`] ends by itself: what waits
+//! in the queue is left to the next worker. The program answers whom it has accepted and returns
+//! from `main`; the grace period (`stop.graceSeconds`) is the limit. A worker that ends with
+//! requests in hand fails those.
+//!
+//! **`reload`**, by the operator, [`MonitorHandle::reload`] or SIGUSR2: the next generation starts
+//! beside the one that serves. When it is ready it takes over, and the old one drains. If it is
+//! not ready within `startupTimeoutSeconds`, or dies, it is ended, the old one stays untouched,
+//! and the log says why, with the last output of the new one. If the old one dies meanwhile, the
+//! new one takes its place as it is. While one reload is under way, or its old worker drains,
+//! another one is refused.
+//!
+//! **Who is ready.** Each generation also gets a private listener on loopback, which
+//! [`Listener::incoming`] serves beside the public one. The monitor probes that one, so a verdict
+//! is about this generation and no other. A worker that takes the socket for itself
+//! ([`Listener::into_std`], for async servers) is probed at the public port while it is alone.
+//! While another worker is beside it, an answer there may be the other's: then it is not probed,
+//! and it takes over only once it has called [`Worker::ready`].
+//!
+//! **New builds.** What runs is pinned: after a crash the same image is started again, whatever
+//! has become of the file, and the log says once that the two differ. `reload` and `restart` look
+//! at the path that the program was started from. If another file is there by now (a symlink may
+//! have been switched), it is opened once and has to shake hands before anything that serves is
+//! told to stop; only then do later spawns run it. A file that is cut short, not executable, of
+//! another program or of another protocol is refused. Arguments and environment stay those of the
+//! monitor, which itself goes on with the build that it was started from.
+//!
+//! **Service managers.** Sockets passed by `LISTEN_FDS` are adopted when their name
+//! (`LISTEN_FDNAMES`) is that of a configured port; a single one without a name is taken for
+//! `server`. They are then held like any other.
+//!
+//! What is not guaranteed: requests that a worker had accepted when it crashed; long connections
+//! (WebSockets, downloads) beyond the grace period; and answers in time, when nobody comes up:
+//! clients wait in the queue, they are not told to try elsewhere.
 //!
 //! # Configuration
 //!
@@ -114,4 +161,4 @@ pub use monitor::{Monitor, MonitorHandle, Probed, Status};
 pub use repl::{ArgError, Args};
 pub use report::{Cause, CrashReport, ExitReason, ExitStatus, Panic};
 pub use session_macros::main;
-pub use worker::Worker;
+pub use worker::{Incoming, Listener, Worker};

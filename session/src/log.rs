@@ -294,8 +294,7 @@ fn colours(terminal: bool, no_color: &OsStr, term: &OsStr) -> bool {
 
 /// The line that stands where lines are missing.
 fn loss(count: u64) -> Line {
-    let lines = if count == 1 { "line" } else { "lines" };
-    Line::new(Who::Monitor).warn(format_args!("{count} {lines} dropped"))
+    Line::new(Who::Monitor).warn(format_args!("{} dropped", text::count(count, "line")))
 }
 
 fn render(now: SystemTime, identifiers: &Identifiers, line: &Line, colours: bool) -> Vec<u8> {
@@ -472,7 +471,7 @@ mod tests {
                 .1
         };
         assert_eq!(piece(MAX_PIECE_BYTES).len(), MAX_PIECE_BYTES);
-        assert!(piece(MAX_PIECE_BYTES + 1).ends_with("x… (1 bytes cut)"));
+        assert!(piece(MAX_PIECE_BYTES + 1).ends_with("x… (1 byte cut)"));
         assert!(piece(1 << 20).len() < MAX_PIECE_BYTES + 40);
     }
 

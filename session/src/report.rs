@@ -143,30 +143,35 @@ impl CrashReport {
     #[must_use]
     pub fn summary(&self) -> String {
         let status = self.status.map(|status| status.to_string());
-        let (text, tell_status) = match &self.cause {
+        // How it ended says more, unless it is what the monitor made of it.
+        let (text, by_itself) = match &self.cause {
             Cause::Panic(panic) => (panic.to_string(), true),
             Cause::MainError(error) => (format!("main returned an error: {error}"), true),
             Cause::Exit => return status.unwrap_or_else(|| ExitStatus::Unknown.to_string()),
-            Cause::FailedProbe(failure) => (format!("failed probe: {failure}"), true),
-            Cause::FailedStart(failure) => (format!("failed start: {failure}"), true),
-            Cause::ChannelLost => ("it closed its channel to the monitor".to_owned(), true),
-            Cause::SpawnError(error) => (format!("could not be started: {error}"), false),
+            Cause::FailedProbe(failure) => (format!("failed probe: {failure}"), false),
+            Cause::FailedStart(failure) => (format!("failed start: {failure}"), false),
+            Cause::ChannelLost => ("it closed its channel to the monitor".to_owned(), false),
+            Cause::SpawnError(error) => {
+                return crate::text::escape(&format!("could not be started: {error}")).into_owned();
+            }
         };
         let text = crate::text::escape(&text).into_owned();
         match status {
-            Some(status) if tell_status => format!("{text} ({status})"),
-            _ => text,
+            Some(status) if by_itself => format!("{text} ({status})"),
+            Some(status) => format!("{text} (made to leave: {status})"),
+            None => text,
         }
     }
 
-    /// At most this many of the last lines of output, escaped, oldest first.
-    pub(crate) fn last_lines(&self, most: usize) -> Vec<String> {
+    /// At most this many of the last lines of output, escaped, oldest first; and how many are
+    /// kept that come before them.
+    pub(crate) fn last_lines(&self, most: usize) -> (usize, Vec<String>) {
         let lines: Vec<&str> = self.output.lines().collect();
-        let from = lines.len().saturating_sub(most);
-        lines[from..]
+        let before = lines.len().saturating_sub(most);
+        let last = lines[before..]
             .iter()
-            .map(|line| crate::text::escape(line).into_owned())
-            .collect()
+            .map(|line| crate::text::escape(line).into_owned());
+        (before, last.collect())
     }
 }
 
@@ -200,7 +205,11 @@ impl fmt::Display for CrashReport {
         if !self.output.is_empty() {
             write!(f, "\n  its last output:")?;
         }
-        for line in self.last_lines(usize::MAX) {
+        if self.output_dropped > 0 {
+            let dropped = crate::text::count(self.output_dropped, "byte");
+            write!(f, "\n    … {dropped} before, not kept")?;
+        }
+        for line in self.last_lines(usize::MAX).1 {
             write!(f, "\n    {line}")?;
         }
         Ok(())
@@ -263,6 +272,109 @@ impl fmt::Display for ExitReason {
             ExitReason::Signal(name) => write!(f, "{name} was sent to this process"),
             ExitReason::MonitorGone => f.write_str("the monitor is gone"),
             ExitReason::Ended(why) => f.write_str(why),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(cause: Cause, status: Option<ExitStatus>) -> CrashReport {
+        CrashReport {
+            generation: 3,
+            pid: 7,
+            cause,
+            status,
+            at_unix_seconds: 0,
+            uptime: Duration::from_millis(1500),
+            restarts: 2,
+            output: String::new(),
+            output_dropped: 0,
+            cpu_time: Duration::from_millis(20),
+            peak_memory: 4096,
+        }
+    }
+
+    #[test]
+    fn the_summary_has_the_cause_and_how_it_ended() {
+        let panic = Panic {
+            message: "no disk".into(),
+            location: Some("a.rs:1:2".into()),
+            thread: "main".into(),
+            backtrace: None,
+        };
+        let code = |code| Some(ExitStatus::Code(code));
+        let killed = Some(ExitStatus::Signal {
+            number: 9,
+            core_dumped: false,
+        });
+        for (cause, status, expected) in [
+            (
+                Cause::Panic(panic),
+                code(101),
+                "panic in thread `main` at a.rs:1:2: no disk (exit code 101)",
+            ),
+            (
+                Cause::MainError("no\nport".into()),
+                code(1),
+                r"main returned an error: no\nport (exit code 1)",
+            ),
+            (Cause::Exit, killed, "SIGKILL"),
+            (Cause::Exit, None, "exit status unknown"),
+            (
+                Cause::FailedProbe("connection reset".into()),
+                killed,
+                "failed probe: connection reset (made to leave: SIGKILL)",
+            ),
+            (
+                Cause::FailedStart("not ready in time: connection refused".into()),
+                code(0),
+                "failed start: not ready in time: connection refused (made to leave: exit code 0)",
+            ),
+            (
+                Cause::ChannelLost,
+                killed,
+                "it closed its channel to the monitor (made to leave: SIGKILL)",
+            ),
+            (
+                Cause::SpawnError("no\x1bmemory".into()),
+                None,
+                r"could not be started: no\x1bmemory",
+            ),
+        ] {
+            assert_eq!(report(cause, status).summary(), expected);
+        }
+    }
+
+    #[test]
+    fn the_last_lines_say_how_many_come_before() {
+        let mut report = report(Cause::Exit, None);
+        assert_eq!(report.last_lines(40), (0, Vec::new()));
+        for (lines, before) in [(39, 0), (40, 0), (41, 1), (4000, 3960)] {
+            report.output = (0..lines).map(|line| format!("{line}\x07\n")).collect();
+            let (found, last) = report.last_lines(40);
+            assert_eq!((found, last.len()), (before, lines - before));
+            assert_eq!(last.first(), Some(&format!(r"{before}\x07")));
+            assert_eq!(last.last(), Some(&format!(r"{}\x07", lines - 1)));
+        }
+    }
+
+    #[test]
+    fn in_full_it_tells_what_of_the_output_is_missing() {
+        let mut report = report(Cause::Exit, Some(ExitStatus::Code(3)));
+        let head = "generation 3 (pid 7) crashed after 1.500 s: exit code 3\n  \
+                    restarts before: 2, cpu time: 0.020 s, peak memory: 4 KiB";
+        assert_eq!(report.to_string(), head);
+        report.output = "a\nb\n".into();
+        let output = "\n  its last output:";
+        assert_eq!(report.to_string(), format!("{head}{output}\n    a\n    b"));
+        for (bytes, told) in [(1, "1 byte"), (2, "2 bytes")] {
+            report.output_dropped = bytes;
+            assert_eq!(
+                report.to_string(),
+                format!("{head}{output}\n    … {told} before, not kept\n    a\n    b")
+            );
         }
     }
 }

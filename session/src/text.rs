@@ -70,6 +70,13 @@ pub(crate) fn lossy(bytes: &[u8]) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
+/// `1 probe`, `2 probes`.
+pub(crate) fn count(number: impl Into<u64>, one: &str) -> String {
+    let number = number.into();
+    let ending = if number == 1 { "" } else { "s" };
+    format!("{number} {one}{ending}")
+}
+
 /// Keeps at most `max_bytes` of a text, whole characters only, and says how much is missing.
 pub(crate) fn clip(text: &str, max_bytes: usize) -> Cow<'_, str> {
     if text.len() <= max_bytes {
@@ -80,9 +87,9 @@ pub(crate) fn clip(text: &str, max_bytes: usize) -> Cow<'_, str> {
         .find(|&at| text.is_char_boundary(at))
         .unwrap_or(0);
     Cow::Owned(format!(
-        "{}… ({} bytes cut)",
+        "{}… ({} cut)",
         &text[..end],
-        text.len() - end
+        count((text.len() - end) as u64, "byte")
     ))
 }
 
@@ -277,11 +284,18 @@ mod tests {
     }
 
     #[test]
+    fn one_is_no_plural() {
+        for (number, shown) in [(0_u64, "0 probes"), (1, "1 probe"), (2, "2 probes")] {
+            assert_eq!(count(number, "probe"), shown);
+        }
+    }
+
+    #[test]
     fn clip_cuts_whole_characters_and_says_how_much() {
         for (text, max, shown) in [
             ("abc", 4, "abc"),
             ("abc", 3, "abc"),
-            ("abcd", 3, "abc… (1 bytes cut)"),
+            ("abcd", 3, "abc… (1 byte cut)"),
             ("a字b", 3, "a… (4 bytes cut)"),
             ("🦀", 0, "… (4 bytes cut)"),
         ] {

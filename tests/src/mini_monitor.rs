@@ -1,7 +1,8 @@
 //! A monitor played by hand: it does nothing that its test does not say.
 
-use std::io::{BufRead, BufReader, Write};
-use std::os::fd::OwnedFd;
+use std::io::{BufRead, BufReader, IoSlice, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
@@ -11,6 +12,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use std::{env, fs, process, thread};
 
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use serde_json::{Value, json};
 
 /// Far more than anything here needs on a busy machine.
@@ -202,6 +204,19 @@ impl MiniMonitor {
     pub fn say_text(&mut self, text: &str) {
         let mut socket = self.channel.as_ref().unwrap().get_ref();
         socket.write_all(format!("{text}\n").as_bytes()).unwrap();
+    }
+
+    /// Answers the request of that number with these descriptors.
+    pub fn hand_over(&mut self, id: &Value, fds: &[BorrowedFd<'_>]) {
+        let line = json!({ "reply": { "id": id, "outcome": { "answer": { "fds": fds.len() } } } });
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        assert!(control.push(SendAncillaryMessage::ScmRights(fds)));
+        let line = format!("{line}\n");
+        let bytes = [IoSlice::new(line.as_bytes())];
+        let socket = self.channel.as_ref().unwrap().get_ref();
+        let sent = sendmsg(socket, &bytes, &mut control, SendFlags::empty());
+        assert_eq!(sent.unwrap(), line.len());
     }
 
     /// Asks the worker to end.

@@ -5,11 +5,15 @@
 use std::fmt::Write as _;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::PathBuf;
-use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use std::{env, fs, process, thread};
+
+use crate::processes::Process;
+use crate::terminal::{self, HangUp};
 
 /// Longer than anything here takes, even on a machine that does much else.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -21,11 +25,17 @@ pub struct Running {
     pub child: Child,
     /// The port of its configuration.
     pub port: u16,
-    stdin: Option<ChildStdin>,
+    folder: PathBuf,
+    stdin: Option<Box<dyn Input>>,
     lines: Receiver<String>,
     seen: String,
-    folder: PathBuf,
+    terminal: Option<HangUp>,
 }
+
+/// Where its commands are typed.
+trait Input: Write + std::fmt::Debug {}
+
+impl<T: Write + std::fmt::Debug> Input for T {}
 
 /// How to start one.
 #[derive(Clone, Debug, Default)]
@@ -36,6 +46,10 @@ pub struct Start {
     pub args: Vec<String>,
     /// What is added to the environment.
     pub environment: Vec<(String, String)>,
+    /// Ports beside `server`.
+    pub ports: Vec<(String, u16)>,
+    /// Files in its folder, with what is in them.
+    pub files: Vec<(String, String)>,
 }
 
 impl Start {
@@ -62,12 +76,92 @@ impl Start {
         self
     }
 
-    /// Runs `program` on a free port.
+    /// And this port.
+    #[must_use]
+    pub fn port(mut self, name: &str, port: u16) -> Start {
+        self.ports.push((name.to_owned(), port));
+        self
+    }
+
+    /// And this file.
+    #[must_use]
+    pub fn file(mut self, name: &str, contents: &str) -> Start {
+        self.files.push((name.to_owned(), contents.to_owned()));
+        self
+    }
+
+    /// Runs `program` on a free port, its streams piped.
     ///
     /// # Panics
     /// If it cannot be started.
     #[must_use]
     pub fn run(&self, program: &str) -> Running {
+        let mut command = Command::new(program);
+        command.args(&self.args);
+        self.run_piped(command)
+    }
+
+    /// The same with a command that is made by hand; the arguments are its own business.
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    #[must_use]
+    pub fn run_piped(&self, mut command: Command) -> Running {
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut running = self.run_bare(command);
+        let (sender, lines) = channel();
+        let child = &mut running.child;
+        read_lines(child.stdout.take().unwrap(), sender.clone());
+        read_lines(child.stderr.take().unwrap(), sender);
+        running.lines = lines;
+        if let Some(stdin) = child.stdin.take() {
+            running.stdin = Some(Box::new(stdin));
+        }
+        running
+    }
+
+    /// On a new terminal, whose session the program leads, as one that a terminal emulator starts.
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    #[must_use]
+    pub fn run_on_terminal(&self, program: &[&str]) -> Running {
+        let (terminal, command) = terminal::open(program);
+        let mut running = self.run_terminal(command, &terminal);
+        let (sender, lines) = channel();
+        running.terminal = Some(terminal.read(sender));
+        running.lines = lines;
+        running
+    }
+
+    /// The same, and nobody ever reads what comes to the terminal.
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    #[must_use]
+    pub fn run_on_stalled_terminal(&self, program: &[&str]) -> Running {
+        let (terminal, command) = terminal::open(program);
+        let mut running = self.run_terminal(command, &terminal);
+        running.terminal = Some(terminal.stall());
+        running
+    }
+
+    fn run_terminal(&self, mut command: Command, terminal: &terminal::Terminal) -> Running {
+        command.env("NO_COLOR", "1").args(&self.args);
+        let mut running = self.run_bare(command);
+        running.stdin = Some(Box::new(terminal.keyboard()));
+        running
+    }
+
+    /// With the streams that the command has. Its log is not seen.
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    #[must_use]
+    pub fn run_bare(&self, mut command: Command) -> Running {
         let port = free_port();
         let folder = folder();
         let members = if self.config.is_empty() {
@@ -75,45 +169,45 @@ impl Start {
         } else {
             format!(",{}", self.config)
         };
-        let config = format!("{{\"ports\":{{\"server\":{port}}}{members}}}");
+        let mut ports = format!("\"server\":{port}");
+        for (name, port) in &self.ports {
+            let _ = write!(ports, ",\"{name}\":{port}");
+        }
+        for (name, contents) in &self.files {
+            fs::write(folder.join(name), contents).unwrap();
+        }
+        let config = format!("{{\"ports\":{{{ports}}}{members}}}");
         fs::write(folder.join("session.config.json"), config).unwrap();
-        let mut child = Command::new(program)
-            .args(&self.args)
+        let child = command
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .current_dir(&folder)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let (sender, lines) = channel();
-        let streams: [Box<dyn Read + Send>; 2] = [
-            Box::new(child.stdout.take().unwrap()),
-            Box::new(child.stderr.take().unwrap()),
-        ];
-        for stream in streams {
-            let sender = sender.clone();
-            thread::spawn(move || {
-                for line in BufReader::new(stream).split(b'\n').map_while(Result::ok) {
-                    if sender
-                        .send(String::from_utf8_lossy(&line).into_owned())
-                        .is_err()
-                    {
-                        return;
-                    }
-                }
-            });
-        }
-        let stdin = child.stdin.take();
         Running {
             child,
             port,
-            stdin,
-            lines,
-            seen: String::new(),
             folder,
+            stdin: None,
+            lines: channel().1,
+            seen: String::new(),
+            terminal: None,
         }
     }
+}
+
+/// Sends each line, until there are no more or nobody wants them.
+pub(crate) fn read_lines(
+    stream: impl Read + Send + 'static,
+    lines: Sender<String>,
+) -> JoinHandle<()> {
+    thread::spawn(move || {
+        for line in BufReader::new(stream).split(b'\n').map_while(Result::ok) {
+            let line = String::from_utf8_lossy(&line);
+            if lines.send(line.trim_end_matches('\r').to_owned()).is_err() {
+                return;
+            }
+        }
+    })
 }
 
 impl Running {
@@ -142,6 +236,15 @@ impl Running {
         self.stdin = None;
     }
 
+    /// The terminal goes away, as when its window is closed.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn hang_up(&mut self) {
+        self.stdin = None;
+        self.terminal.take().unwrap().now();
+    }
+
     /// Waits for a line of the log that has this text in it.
     ///
     /// # Panics
@@ -163,6 +266,14 @@ impl Running {
                 }
             }
         }
+    }
+
+    /// The next line of the log; `None` if there is none by then.
+    pub fn line_until(&mut self, deadline: Instant) -> Option<String> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let line = self.lines.recv_timeout(left).ok()?;
+        let _ = writeln!(self.seen, "{line}");
+        Some(line)
     }
 
     /// Everything that the monitor has written, once it is gone.
@@ -221,9 +332,33 @@ impl Running {
         }
     }
 
+    /// Where it runs.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Sends a signal to the monitor.
     pub fn signal(&self, signal: &str) {
         signal_pid(self.child.id(), signal);
+    }
+
+    /// Asks until a worker answers that is another process than `old`; its pid. (The programs
+    /// here all say `pid N` first.)
+    ///
+    /// # Panics
+    /// If none does.
+    #[track_caller]
+    pub fn worker(&self, old: Option<u32>) -> u32 {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let answer = self.ask("GET", "/", "").unwrap_or_default();
+            match pid_in(&answer) {
+                Some(pid) if Some(pid) != old => return pid,
+                _ if Instant::now() > deadline => panic!("no worker answers\n{}", self.seen),
+                _ => thread::sleep(Duration::from_millis(5)),
+            }
+        }
     }
 
     /// Waits for the monitor's end; how long that took.
@@ -259,6 +394,14 @@ impl Drop for Running {
         let _ = self.child.wait();
         let _ = fs::remove_dir_all(&self.folder);
     }
+}
+
+fn pid_in(answer: &str) -> Option<u32> {
+    let (_, after) = answer.split_once("pid ")?;
+    let digits = after
+        .split(|letter: char| !letter.is_ascii_digit())
+        .next()?;
+    digits.parse().ok()
 }
 
 /// One request to a port of loopback.
@@ -297,17 +440,13 @@ pub fn signal_pid(pid: u32, signal: &str) {
 pub fn expect_gone(pid: u32, within: Duration) -> Duration {
     let start = Instant::now();
     loop {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        let state = stat
-            .rsplit(')')
-            .next()
-            .and_then(|rest| rest.split_whitespace().next());
-        if !matches!(state, Some(state) if state != "Z" && state != "X") {
+        let process = Process::of(pid);
+        if process.is_none_or(|process| matches!(process.state, 'Z' | 'X')) {
             return start.elapsed();
         }
         assert!(
             start.elapsed() < within,
-            "process {pid} is still there: {stat}"
+            "process {pid} is still there: {process:?}"
         );
         thread::sleep(Duration::from_millis(2));
     }

@@ -1,5 +1,8 @@
 //! The worker's side of a session, against a monitor that is played by hand.
 
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::thread;
@@ -182,6 +185,105 @@ fn children_see_neither_the_channel_nor_input() {
     worker.expect_log("own: \"\"");
 }
 
+// Listeners
+
+fn listener() -> TcpListener {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    listener
+}
+
+fn visit(listener: &TcpListener) -> TcpStream {
+    let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
+
+#[track_caller]
+fn answered(mut visitor: TcpStream, expected: &str) {
+    let mut answer = String::new();
+    visitor.read_to_string(&mut answer).unwrap();
+    assert_eq!(answer, expected);
+}
+
+/// Hands these over when the worker asks for the listener of its server.
+fn hand_over(worker: &mut MiniMonitor, listeners: &[&TcpListener]) {
+    let question = worker.expect("listen");
+    assert_eq!(question["name"], "server");
+    let fds: Vec<_> = listeners.iter().map(|listener| listener.as_fd()).collect();
+    worker.hand_over(&question["id"], &fds);
+}
+
+#[test]
+fn a_held_listener_is_served_until_the_worker_is_asked_to_stop() {
+    let (public, private) = (listener(), listener());
+    // It waits since before there was a worker.
+    let early = visit(&public);
+    let mut worker = script("visitors").greet();
+    hand_over(&mut worker, &[&public, &private]);
+    let address = public.local_addr().unwrap();
+    worker.expect_log(&format!("listens at {address}"));
+    let seen_by_child = worker.log();
+    assert!(seen_by_child.contains(" -> "), "{seen_by_child}");
+    assert!(!seen_by_child.contains("socket:"), "{seen_by_child}");
+    worker.expect_log("own: \"\"");
+    assert_eq!(worker.expect("serving"), json!({}));
+    answered(early, "generation 4");
+    answered(visit(&private), "generation 4");
+    answered(visit(&public), "generation 4");
+
+    worker.ask_to_exit();
+    worker.expect_log("the queue is left to others");
+    // No exit handler, no `stopping()`: it was waited for because it serves.
+    assert_eq!(worker.wait().code(), Some(5));
+    let mut late = visit(&public);
+    let (mut served, _) = public.accept().unwrap();
+    served.write_all(b"the next one").unwrap();
+    drop(served);
+    let mut answer = String::new();
+    late.read_to_string(&mut answer).unwrap();
+    assert_eq!(answer, "the next one");
+}
+
+#[test]
+fn a_worker_that_is_asked_to_stop_accepts_no_more_of_a_crowd() {
+    let (public, private) = (listener(), listener());
+    let crowd: Vec<_> = (0..100).map(|_| visit(&public)).collect();
+    let mut worker = script("visitors").greet();
+    hand_over(&mut worker, &[&public, &private]);
+    while worker.next_line().0 != "serving" {}
+    worker.ask_to_exit();
+    assert_eq!(worker.wait().code(), Some(5));
+    // Dropped at once: whoever was left reads nothing.
+    let left = std::iter::from_fn(|| public.accept().ok()).count();
+    let is_answered = |mut visitor: TcpStream| {
+        let mut answer = String::new();
+        visitor.read_to_string(&mut answer).is_ok() && answer == "generation 4"
+    };
+    let served = crowd.into_iter().map(is_answered).filter(|it| *it).count();
+    assert_eq!(served + left, 100);
+}
+
+#[test]
+fn a_worker_without_descriptors_tells_it_once_and_serves_later() {
+    for (mode, before) in [("visitors-and-no-descriptors", 1), ("no-descriptors", 0)] {
+        let public = listener();
+        let limited = ["sh", "-c", "ulimit -n 40; exec \"$0\" \"$@\""];
+        let mut worker = script(mode).through(&limited).greet();
+        hand_over(&mut worker, &[&public]);
+        let earlier: Vec<_> = (0..before).map(|_| visit(&public)).collect();
+        for earlier in earlier {
+            answered(earlier, "");
+        }
+        let waiting = visit(&public);
+        let error = worker.log();
+        assert!(error.contains("Too many open files"), "{error}");
+        answered(waiting, "after all");
+        worker.ask_to_exit();
+        assert_eq!(worker.wait().code(), Some(6), "{}", worker.stderr());
+    }
+}
+
 // Ends
 
 #[test]
@@ -229,7 +331,7 @@ fn a_handler_that_hangs_has_until_the_grace_deadline() {
     let begun = Instant::now();
     worker.ask_to_exit();
     worker.expect_log("handler: the session stops: enough");
-    worker.expect_log("1 exit handlers had not ended within the grace period");
+    worker.expect_log("1 exit handler had not ended within the grace period");
     assert_eq!(worker.wait().code(), Some(0));
     assert!(begun.elapsed() >= Duration::from_millis(300));
 }

@@ -1,4 +1,4 @@
-//! The smallest real server: one that comes back by itself.
+//! The smallest real server: one that comes back by itself, and whose clients do not notice.
 //!
 //! ```text
 //! $ cargo run --bin hello
@@ -9,10 +9,11 @@
 //! hello from pid 4720, generation 2
 //! ```
 //!
-//! The first terminal takes commands: `help` tells them, `exit clean` ends the session.
+//! The monitor holds the socket: while a worker is dead or being replaced, connections wait for
+//! the next one. The first terminal takes commands: `reload` starts the next generation beside
+//! this one and moves over without a failed request, `help` tells the others, `exit clean` ends.
 
 use std::error::Error;
-use std::net::TcpListener;
 use std::process;
 
 use session::Worker;
@@ -20,11 +21,12 @@ use session_examples::{answer, serve};
 
 #[session::main]
 fn main(worker: Worker) -> Result<(), Box<dyn Error>> {
-    let server = TcpListener::bind((worker.host(), worker.port("server")?))?;
+    let server = worker.listener("server")?;
     let text = format!(
         "hello from pid {}, generation {}\n",
         process::id(),
         worker.generation()
     );
-    serve(&server, move |_request, stream| answer(stream, 200, &text))
+    serve(&server, |_request, stream| answer(stream, 200, &text));
+    Ok(())
 }

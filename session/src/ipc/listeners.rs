@@ -129,7 +129,7 @@ impl Message {
     }
 }
 
-fn refused(reason: impl fmt::Display) -> Outcome {
+pub(crate) fn refused(reason: impl fmt::Display) -> Outcome {
     Outcome::Refused(
         super::message::bounded(&reason.to_string(), super::message::MAX_TEXT).into_owned(),
     )

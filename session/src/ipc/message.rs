@@ -46,6 +46,13 @@ pub(crate) enum ToMonitor {
         id: u64,
         offered: String,
     },
+    /// Asks for the listener of a port; the descriptors are attached to the reply.
+    Listen {
+        id: u64,
+        name: String,
+    },
+    /// It serves its private listener too, so it can be probed there.
+    Serving {},
     Message(Message),
     Reply(Reply),
 }
@@ -93,6 +100,14 @@ pub(crate) enum Outcome {
     Refused(String),
     NoReply,
     Busy,
+}
+
+/// The answer to [`ToMonitor::Listen`]: so many descriptors come with its line. The first is the
+/// public listener, the second a private one.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Handed {
+    pub(crate) fds: usize,
 }
 
 /// The worker is about to end by itself.

@@ -41,8 +41,10 @@ pub(crate) enum How {
 /// Who asks for a stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Asker {
-    /// SIGINT, SIGTERM or SIGHUP to the monitor.
+    /// SIGINT or SIGTERM to the monitor.
     Signal,
+    /// SIGHUP: the terminal went away.
+    HangUp,
     /// The REPL, or the program's own code in the monitor.
     Operator,
     /// A worker, by `kill`.

@@ -473,8 +473,10 @@ impl Supervisor {
     fn escalate(&mut self, now: Time, stop: Stop, how: How, asker: Asker, out: &mut Vec<Action>) {
         let same_request = match asker {
             Asker::Signal => now < stop.accepted + SIGNAL_DEBOUNCE,
-            // Its exit handlers may well ask for what is happening already.
-            Asker::Worker => how == How::Clean,
+            // The exit handlers of a worker may well ask for what is happening already. A terminal
+            // goes away once and is told of twice: by its shell, which hands the hang-up on, and
+            // by the system, when that shell has ended in its own time.
+            Asker::Worker | Asker::HangUp => how == How::Clean,
             Asker::Operator => false,
         };
         if same_request || stop.how == How::Force {

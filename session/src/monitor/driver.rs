@@ -15,6 +15,7 @@ use super::key::SessionKey;
 use super::on_disk::OnDisk;
 use super::policy::policy;
 use super::record::{Death, Record};
+use super::sockets::Sockets;
 use super::sources;
 use super::sources::io::{self, Io};
 use super::sources::prober::Probers;
@@ -46,6 +47,7 @@ const LAST_HOOKS: Duration = Duration::from_secs(2);
 /// What the driver is made of.
 pub(super) struct Parts {
     pub(super) config: Config,
+    pub(super) sockets: Sockets,
     pub(super) recipe: Recipe,
     pub(super) inbox: Receiver<Input>,
     pub(super) sender: Sender<Input>,
@@ -224,6 +226,9 @@ impl Driver {
             Input::Signal => {
                 self.stop("a signal".to_owned(), How::Clean, 0, Asker::Signal);
             }
+            Input::HangUp => {
+                self.stop("a hang-up".to_owned(), How::Clean, 0, Asker::HangUp);
+            }
             Input::Line(line) => self.command(&line),
             Input::LineTooLong => self.tell(Line::new(Who::Monitor).bad(format_args!(
                 "expected a line of at most {} bytes, found a longer one; nothing was done",
@@ -271,6 +276,7 @@ impl Driver {
         self.last_exit = Some(status.to_string());
         self.parts.handle.forget_peer(generation);
         self.io.drain(generation, io::DRAIN);
+        self.repair_listeners();
         self.happen(Event::Exited {
             generation,
             exit: exit(status),

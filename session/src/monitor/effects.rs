@@ -1,5 +1,6 @@
 //! What the supervisor decides, done.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::driver::Driver;
@@ -78,7 +79,7 @@ impl Driver {
     fn try_spawn(&mut self, generation: Generation) -> Result<()> {
         let (ours, theirs) = spawn::channel().map_err(Error::os("make a socket pair"))?;
         let ours = Arc::new(ours);
-        let outbox = Arc::new(Outbox::new(Arc::clone(&ours), Arc::clone(&self.io.waker)));
+        let outbox = Arc::new(Outbox::new(Arc::clone(&ours), self.io.waker));
         let peer = Peer::new(generation, Arc::clone(&outbox) as Arc<_>);
         peer.write(&ToWorker::Welcome(self.welcome(generation)?))?;
         self.waiters.make_room()?;
@@ -99,7 +100,7 @@ impl Driver {
         self.io.add(Connection::new(
             peer.clone(),
             ours,
-            outbox,
+            Arc::clone(&outbox),
             spawned.stdout,
             spawned.stderr,
         ));
@@ -108,6 +109,10 @@ impl Driver {
         }
         let mut record = Record::new(generation, spawned.pid, Some(peer));
         record.candidate = candidate;
+        record.outbox = Some(outbox);
+        let config = &self.parts.config;
+        let port = config.ports.get(SERVER_PORT);
+        record.server = port.map(|&port| SocketAddr::new(config.host, port));
         self.records.push(record);
         Ok(())
     }
@@ -146,16 +151,18 @@ impl Driver {
     }
 
     fn probe(&mut self, generation: Generation, timeout: std::time::Duration) {
-        let config = &self.parts.config;
-        let (Some(route), Some(&port)) = (&config.polling_route, config.ports.get(SERVER_PORT))
-        else {
+        let Some(route) = self.parts.config.polling_route.clone() else {
             return;
         };
-        let target = probe::target(config.host, port, route);
         let Some(record) = self.record(generation) else {
             return;
         };
-        let group = (!record.trusted).then_some(record.pid);
+        let group = (!record.trusted && !record.is_held).then_some(record.pid);
+        let private = record.private.filter(|_| record.serves_private);
+        let Some(addr) = private.or(record.server) else {
+            return;
+        };
+        let target = probe::target(addr.ip(), addr.port(), &route);
         self.probers.ask(prober::Job {
             generation,
             target,

@@ -8,6 +8,7 @@ use crate::ipc::message::{Crash, Outcome, PROTOCOL, to_args};
 use crate::log::{Line, Who};
 use crate::machine::{self, Asker, Event, Generation, How};
 use crate::probe;
+use crate::text;
 
 impl Driver {
     pub(super) fn said(&mut self, generation: Generation, word: Word) {
@@ -65,12 +66,15 @@ impl Driver {
                 code,
             } => self.asked_to_kill(generation, reason, graceful, code),
             Word::Authorize { id, offered } => self.authorize(generation, id, &offered),
+            Word::Listen { id, name } => self.listen(generation, id, &name),
+            Word::Serving => self.serving(generation),
             Word::Bad { count, why } => {
                 self.dropped += since_last_told(count);
                 self.tell(
                     worker()
                         .warn(format_args!(
-                            "{count} messages were not understood, the last: "
+                            "{} not understood, the last: ",
+                            messages(count)
                         ))
                         .plain(why),
                 );
@@ -78,14 +82,25 @@ impl Driver {
             Word::TooMany { count } => {
                 self.dropped += since_last_told(count);
                 self.tell(worker().warn(format_args!(
-                    "{count} messages came too fast and were dropped"
+                    "{} dropped: they come too fast",
+                    messages(count)
                 )));
             }
             Word::Dropped { count } => {
                 self.dropped += count;
                 self.tell(worker().warn(format_args!(
-                    "{count} messages were dropped: the listeners could not keep up"
+                    "{} dropped: the listeners cannot keep up",
+                    messages(count)
                 )));
+            }
+            Word::Unheard { count, name } => {
+                self.dropped += since_last_told(count);
+                self.tell(
+                    worker()
+                        .warn("nobody listens for ")
+                        .fact(format_args!("`{name}`"))
+                        .warn(format_args!(": {} dropped", messages(count))),
+                );
             }
         }
     }
@@ -201,6 +216,10 @@ impl Driver {
             verdict,
         });
     }
+}
+
+fn messages(count: u64) -> String {
+    text::count(count, "message")
 }
 
 /// What is counted is told at 1, 2, 4, 8, …: so many are new.

@@ -42,8 +42,10 @@ pub(crate) enum Input {
         generation: Generation,
         outcome: Outcome,
     },
-    /// SIGINT, SIGTERM or SIGHUP.
+    /// SIGINT or SIGTERM.
     Signal,
+    /// SIGHUP.
+    HangUp,
     /// The operator typed a line.
     Line(String),
     /// A line was too long to be one.
@@ -99,10 +101,20 @@ pub(crate) enum Word {
         id: u64,
         offered: String,
     },
+    Listen {
+        id: u64,
+        name: String,
+    },
+    Serving,
     /// Lines that were no messages, in all so far, and what was wrong with the last.
     Bad {
         count: u64,
         why: String,
+    },
+    /// Messages that have no listener, in all so far, and the name of the last.
+    Unheard {
+        count: u64,
+        name: String,
     },
     /// Built-in messages beyond the rate, in all so far.
     TooMany {

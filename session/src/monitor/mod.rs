@@ -6,6 +6,7 @@
 mod candidate;
 mod driver;
 mod effects;
+mod hand_over;
 mod handle;
 mod hear;
 mod hooks;
@@ -19,6 +20,7 @@ mod policy;
 mod publish;
 mod record;
 mod replace;
+mod sockets;
 mod sources;
 mod spawn;
 mod status;
@@ -41,9 +43,11 @@ use driver::Driver;
 use hooks::HookJob;
 use input::{INBOX, Input};
 use key::SessionKey;
+use sockets::{Adopted, Passed, Sockets};
 use spawn::Recipe;
 
 pub use handle::{Monitor, MonitorHandle};
+pub(crate) use sockets::bind;
 pub use status::{Probed, Status};
 
 /// Where the configuration is looked for, in the working directory.
@@ -75,11 +79,12 @@ pub(crate) fn current() -> Result<MonitorHandle> {
 
 /// Runs the session until it is over.
 pub(crate) fn run(plan: MonitorPlan) -> Result<ExitCode> {
+    let passed = sockets::Environment::of_process().take(std::process::id(), sys::take_passed_fds);
     sys::reset_child_signal();
     let log = Log::start().map_err(Error::os("start the log's thread"))?;
     log.line(&Line::new(Who::Monitor).fact("initializing session..."));
     log.line(&Line::new(Who::Monitor).fact("validating configuration..."));
-    let outcome = start(plan, &log).map(Driver::run);
+    let outcome = start(plan, passed, &log).map(Driver::run);
     if outcome.is_err() {
         log.flush(LAST_FLUSH);
     }
@@ -87,8 +92,8 @@ pub(crate) fn run(plan: MonitorPlan) -> Result<ExitCode> {
 }
 
 /// Everything up to the first spawn: what fails here, fails before anything was started.
-fn start(plan: MonitorPlan, log: &Log) -> Result<Driver> {
-    let config = load_config(plan.config, log)?;
+fn start(plan: MonitorPlan, passed: Passed, log: &Log) -> Result<Driver> {
+    let mut config = load_config(plan.config, log)?;
     log.set_identifiers(&config.monitor_identifier, &config.worker_identifier);
     if config.show_server_output {
         log.open_stderr()
@@ -121,8 +126,10 @@ fn start(plan: MonitorPlan, log: &Log) -> Result<Driver> {
     let actions = hooks::action_runner(registered.actions, log.clone())?;
     // Before the first spawn: a signal that comes while it happens must find its handler.
     sources::signals::install(sender.clone())?;
+    let sockets = adopt_sockets(passed, &mut config, log);
     Driver::new(driver::Parts {
         config,
+        sockets,
         recipe: Recipe::new(image, plan.depth).map_err(Error::os("look at the executable"))?,
         inbox,
         sender,
@@ -135,6 +142,22 @@ fn start(plan: MonitorPlan, log: &Log) -> Result<Driver> {
         commands: registered.commands,
         on_exit: registered.on_exit,
     })
+}
+
+/// Takes the sockets that a service manager has bound, whatever port it bound them to.
+fn adopt_sockets(passed: Passed, config: &mut Config, log: &Log) -> Sockets {
+    let (sockets, adopted, told) = Sockets::adopt(passed, &config.ports);
+    for text in told {
+        log.line(&Line::new(Who::Monitor).warn(text));
+    }
+    for Adopted { name, port } in adopted {
+        let line = Line::new(Who::Monitor);
+        log.line(&line.fact(format_args!(
+            "the listener `{name}` was passed by the service manager, at port {port}"
+        )));
+        config.ports.insert(name, port);
+    }
+    sockets
 }
 
 fn set_up(setup: Setup, monitor: &mut Monitor) -> Result<()> {

@@ -7,7 +7,7 @@ use super::status::{Probed, Status};
 use crate::config;
 use crate::error::{Error, Result};
 use crate::log::{Line, Who};
-use crate::machine::{Asker, Event, How};
+use crate::machine::{Asker, Event};
 use crate::repl::{Command, Resolved};
 
 impl Driver {
@@ -94,17 +94,6 @@ impl Driver {
         Err(Error::Invalid(
             "refused: `worker.maySetPort` is false".to_owned(),
         ))
-    }
-
-    pub(super) fn set_port(&mut self, name: &str, port: u64, restart: bool) -> Result<()> {
-        self.parts
-            .config
-            .set_port(name, port)
-            .map_err(Error::Invalid)?;
-        if restart {
-            self.restart(How::Clean);
-        }
-        Ok(())
     }
 
     pub(super) fn set_polling(&mut self, seconds: f64, at_once: bool) -> Result<()> {

@@ -1,7 +1,7 @@
 //! The monitor's lines to one worker: written at once where the socket takes them, and finished
 //! by the I/O thread where it does not. Nobody ever waits for a worker that does not read.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -17,7 +17,7 @@ pub(super) const MAX_UNSENT: usize = 2 * MAX_LINE;
 pub(super) struct Outbox {
     socket: Arc<UnixStream>,
     unsent: Mutex<Unsent>,
-    waker: Arc<Waker>,
+    waker: &'static Waker,
 }
 
 #[derive(Debug, Default)]
@@ -27,7 +27,7 @@ struct Unsent {
 }
 
 impl Outbox {
-    pub(super) fn new(socket: Arc<UnixStream>, waker: Arc<Waker>) -> Outbox {
+    pub(super) fn new(socket: Arc<UnixStream>, waker: &'static Waker) -> Outbox {
         Outbox {
             socket,
             unsent: Mutex::default(),
@@ -70,6 +70,39 @@ impl Unsent {
     }
 }
 
+impl Outbox {
+    /// Writes a line that descriptors travel with. They cannot wait: a worker that does not read
+    /// gets neither.
+    pub(super) fn write_line_with(&self, line: &[u8], fds: &[BorrowedFd<'_>]) -> Result<()> {
+        let mut unsent = self.lock();
+        if unsent.closed {
+            return Err(Error::PeerDied);
+        }
+        if !unsent.bytes.is_empty() {
+            return Err(Error::Busy);
+        }
+        match sys::send_with_fds(self.socket.as_fd(), line, fds) {
+            Ok(written) => {
+                self.keep(&mut unsent, &line[written..]);
+                Ok(())
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Err(Error::Busy),
+            Err(_) => {
+                unsent.close();
+                Err(Error::PeerDied)
+            }
+        }
+    }
+
+    /// For the I/O thread to finish.
+    fn keep(&self, unsent: &mut Unsent, rest: &[u8]) {
+        if !rest.is_empty() {
+            unsent.bytes.extend_from_slice(rest);
+            self.waker.wake();
+        }
+    }
+}
+
 impl Wire for Outbox {
     fn write_line(&self, line: Vec<u8>) -> Result<()> {
         let mut unsent = self.lock();
@@ -89,10 +122,7 @@ impl Wire for Outbox {
         } else if unsent.bytes.len() + line.len() > MAX_UNSENT {
             return Err(Error::Busy);
         }
-        if written < line.len() {
-            unsent.bytes.extend_from_slice(&line[written..]);
-            self.waker.wake();
-        }
+        self.keep(&mut unsent, &line[written..]);
         Ok(())
     }
 }
@@ -108,7 +138,7 @@ mod tests {
         let (ours, theirs) = UnixStream::pair().unwrap();
         ours.set_nonblocking(true).unwrap();
         (
-            Outbox::new(Arc::new(ours), Arc::new(Waker::new().unwrap())),
+            Outbox::new(Arc::new(ours), Box::leak(Box::new(Waker::new().unwrap()))),
             theirs,
         )
     }

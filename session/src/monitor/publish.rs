@@ -7,6 +7,7 @@ use super::sources::io;
 use crate::log::{Line, Who};
 use crate::machine::Generation;
 use crate::report::CrashReport;
+use crate::text::count;
 
 /// The lines of output that the log shows of a crash.
 const TAIL_LINES: usize = 40;
@@ -32,7 +33,14 @@ impl Driver {
                 ))
                 .plain(report.summary()),
         );
-        for text in report.last_lines(TAIL_LINES) {
+        let (before, lines) = report.last_lines(TAIL_LINES);
+        if before > 0 {
+            let before = count(before as u64, "line");
+            self.tell(
+                Line::new(Who::Worker).plain(format_args!("… {before} before, see `reports`")),
+            );
+        }
+        for text in lines {
             self.tell(Line::new(Who::Worker).plain("| ").plain(text));
         }
         let args = serde_json::to_value(&report).unwrap_or_default();

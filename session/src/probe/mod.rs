@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use head::{Head, Progress};
 use owner::Owner;
 
+pub(crate) use owner::holder;
 pub(crate) use verdict::{Failure, Holder, Obstacle, Phase, Verdict};
 
 /// Bytes read of one answer, body included: a head is rarely over 1 KiB.

@@ -8,6 +8,8 @@ use std::io::{self, BufRead, BufReader, ErrorKind, Read};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use super::verdict::Holder;
+
 /// Bytes read of each socket table. The kernel lists the listeners first, about 150 bytes each, so
 /// this sees thousands of them and is not slowed down by a server with many connections.
 const MAX_TABLE: u64 = 1024 * 1024;
@@ -44,13 +46,43 @@ pub(crate) enum Owner {
 /// # Errors
 /// Where `/proc` cannot be read: it is not there, or the monitor is out of descriptors.
 pub(crate) fn of(addr: SocketAddr, group: u32) -> io::Result<Owner> {
-    let root = Path::new("/proc");
-    // A `/proc` of another pid namespace has other numbers for the same processes.
-    let me = std::process::id().to_string();
-    if fs::read_link(root.join("self"))? != Path::new(&me) {
-        return Ok(Owner::Unknown);
+    match own_table()? {
+        Some(root) => find(root, addr, group),
+        None => Ok(Owner::Unknown),
     }
-    find(root, addr, group)
+}
+
+/// Who listens where `addr` could not be bound. `None` where it cannot be told.
+pub(crate) fn holder(addr: SocketAddr) -> Option<Holder> {
+    find_holder(own_table().ok()??, addr).ok()?
+}
+
+/// The process table, if it is the one that this process is in: a `/proc` of another pid namespace
+/// has other numbers for the same processes.
+fn own_table() -> io::Result<Option<&'static Path>> {
+    let root = Path::new("/proc");
+    let me = std::process::id().to_string();
+    let is_own = fs::read_link(root.join("self"))? == Path::new(&me);
+    Ok(is_own.then_some(root))
+}
+
+fn find_holder(root: &Path, addr: SocketAddr) -> io::Result<Option<Holder>> {
+    let mut inodes = Vec::new();
+    each_listener(root, |listener| {
+        if listener.is_in_the_way_of(addr) {
+            inodes.push(listener.inode);
+        }
+    })?;
+    if inodes.is_empty() {
+        return Ok(None);
+    }
+    let found = Search::new(root, &inodes).outsider(None)?;
+    let (pid, name) = found.map_or((None, None), |(pid, name)| (Some(pid), name));
+    Ok(Some(Holder {
+        port: addr.port(),
+        pid,
+        name,
+    }))
 }
 
 fn find(root: &Path, addr: SocketAddr, group: u32) -> io::Result<Owner> {
@@ -64,7 +96,7 @@ fn find(root: &Path, addr: SocketAddr, group: u32) -> io::Result<Owner> {
     if group_holds == Holds::Yes {
         return Ok(Owner::Group);
     }
-    match Search::new(root, &inodes).outsider(group)? {
+    match Search::new(root, &inodes).outsider(Some(group))? {
         Some((pid, name)) => Ok(Owner::Other {
             pid: Some(pid),
             name,
@@ -84,6 +116,22 @@ fn find(root: &Path, addr: SocketAddr, group: u32) -> io::Result<Owner> {
 fn listening_inodes(root: &Path, addr: SocketAddr) -> io::Result<Vec<u64>> {
     let mut best = Closeness::DualStack;
     let mut inodes = Vec::new();
+    each_listener(root, |listener| {
+        let Some(closeness) = listener.closeness(addr) else {
+            return;
+        };
+        if closeness < best {
+            inodes.clear();
+            best = closeness;
+        }
+        if closeness == best {
+            inodes.push(listener.inode);
+        }
+    })?;
+    Ok(inodes)
+}
+
+fn each_listener(root: &Path, mut each: impl FnMut(Listener)) -> io::Result<()> {
     for table in ["self/net/tcp", "self/net/tcp6"] {
         let file = match File::open(root.join(table)) {
             Ok(file) => file,
@@ -91,22 +139,12 @@ fn listening_inodes(root: &Path, addr: SocketAddr) -> io::Result<Vec<u64>> {
             Err(error) => return Err(error),
         };
         for line in BufReader::new(file.take(MAX_TABLE)).lines() {
-            let Some(listener) = parse_listener(&line?) else {
-                continue;
-            };
-            let Some(closeness) = listener.closeness(addr) else {
-                continue;
-            };
-            if closeness < best {
-                inodes.clear();
-                best = closeness;
-            }
-            if closeness == best {
-                inodes.push(listener.inode);
+            if let Some(listener) = parse_listener(&line?) {
+                each(listener);
             }
         }
     }
-    Ok(inodes)
+    Ok(())
 }
 
 /// How a listener matches an address, the one that the kernel prefers first.
@@ -144,6 +182,16 @@ impl Listener {
             (IpAddr::V6(_), IpAddr::V4(_)) => Some(Closeness::DualStack),
             (IpAddr::V4(_), IpAddr::V6(_)) => None,
         }
+    }
+
+    /// Does it keep another socket from listening at `wanted`? Unlike a connection, a new listener
+    /// for all addresses is also refused for the sake of one that has a single address.
+    fn is_in_the_way_of(&self, wanted: SocketAddr) -> bool {
+        let wanting = Listener {
+            addr: wanted,
+            inode: 0,
+        };
+        self.closeness(wanted).is_some() || wanting.closeness(self.addr).is_some()
     }
 }
 
@@ -277,11 +325,12 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// The first process outside the group that holds one of the sockets.
-    fn outsider(&mut self, group: u32) -> io::Result<Option<(u32, Option<String>)>> {
+    /// The first process outside the group, if there is one, that holds one of the sockets.
+    fn outsider(&mut self, group: Option<u32>) -> io::Result<Option<(u32, Option<String>)>> {
         for pid in self.processes()?.take(MAX_PROCESSES) {
             let stat = self.stat(pid)?;
-            if stat.as_ref().is_some_and(|stat| stat.group == group) {
+            let of_process = stat.as_ref().map(|stat| stat.group);
+            if of_process.is_some() && of_process == group {
                 continue;
             }
             if self.holds(pid)? == Holds::Yes {

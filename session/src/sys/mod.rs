@@ -1,13 +1,15 @@
 //! The one place for raw calls to the operating system.
 //!
 //! Everything here is a thin, safe function. What std or nix offers safely is used through them;
-//! the few calls that neither has (`wait4`, `getauxval`, a socket's peer, a signal handler) are
-//! the only `unsafe` blocks of the library.
+//! the few calls that neither has (`wait4`, `getauxval`, a socket's peer, descriptors in a message,
+//! a signal handler) are the only `unsafe` blocks of the library.
 
 mod fd;
 mod image;
 mod process;
 mod signal;
+#[allow(dead_code)] // Until the monitor holds sockets.
+mod socket;
 mod terminal;
 
 pub(crate) use fd::{
@@ -21,6 +23,11 @@ pub(crate) use process::{
 };
 pub(crate) use signal::{
     block_in_this_thread, clear_mask, hangup_is_ignored, keep_hangup_ignored, on_signals,
-    raise_default, reset_child_signal, signal_name,
+    raise_default, reset_child_signal, signal_name, take_hangup, tell_hangups_apart,
+};
+#[allow(unused_imports)] // Until the monitor holds sockets.
+pub(crate) use socket::{
+    MAX_FDS, is_listening, is_nonblocking, is_tcp_listener, listen, receive_with_fds,
+    send_with_fds, take_passed_fds,
 };
 pub(crate) use terminal::in_foreground;

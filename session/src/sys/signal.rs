@@ -3,6 +3,7 @@
 #![allow(unsafe_code)]
 
 use std::io;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
@@ -69,6 +70,43 @@ extern "C" fn remember(signal: libc::c_int) {
     nix::errno::Errno::set_raw(saved);
 }
 
+/// Hang-ups that came, less those that were taken.
+static HANGUPS: AtomicU32 = AtomicU32::new(0);
+/// The handler of SIGHUP that ours hands each on to.
+static NEXT: OnceLock<extern "C" fn(libc::c_int)> = OnceLock::new();
+
+/// From now on each SIGHUP is counted before the handler that is installed now hears of it, as it
+/// hears of every other signal alike. Ignored, it stays ignored.
+pub(crate) fn tell_hangups_apart() -> io::Result<()> {
+    if hangup_is_ignored() {
+        return Ok(());
+    }
+    let before = set(Signal::SIGHUP, SigHandler::Handler(count_hangup))?;
+    if let SigHandler::Handler(next) = before.handler() {
+        let came_meanwhile = HANGUPS.load(Ordering::SeqCst);
+        let _ = NEXT.set(next);
+        for _ in 0..came_meanwhile {
+            next(libc::SIGHUP);
+        }
+    }
+    Ok(())
+}
+
+/// Is there one that was counted? Then it is taken.
+pub(crate) fn take_hangup() -> bool {
+    let one_less = |count: u32| count.checked_sub(1);
+    HANGUPS
+        .fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less)
+        .is_ok()
+}
+
+extern "C" fn count_hangup(signal: libc::c_int) {
+    HANGUPS.fetch_add(1, Ordering::SeqCst);
+    if let Some(next) = NEXT.get() {
+        next(signal);
+    }
+}
+
 /// Ends this process by the signal itself, so that its parent reads the truth from the status.
 pub(crate) fn raise_default(signal: Signal) {
     let _ = set(signal, SigHandler::SigDfl);
@@ -76,12 +114,12 @@ pub(crate) fn raise_default(signal: Signal) {
     let _ = nix::sys::signal::raise(signal);
 }
 
-fn set(signal: Signal, handler: SigHandler) -> io::Result<()> {
+fn set(signal: Signal, handler: SigHandler) -> io::Result<SigAction> {
     let action = SigAction::new(handler, SaFlags::SA_RESTART, SigSet::empty());
-    // SAFETY: the only handler function given is `remember`, which does nothing but atomic
-    // stores and one `write`.
-    unsafe { sigaction(signal, &action) }?;
-    Ok(())
+    // SAFETY: the handler functions given are `remember`, which does nothing but atomic stores and
+    // one `write`, and `count_hangup`, which does nothing but atomic operations and calls the
+    // handler that was there before.
+    Ok(unsafe { sigaction(signal, &action) }?)
 }
 
 /// `SIGSEGV` for 11; the bare number where the system has no name for it.

@@ -197,7 +197,8 @@ impl<S: Fn() -> Option<Signal>> Control<S> {
         let unfinished = self.shared.exit_handlers.running();
         if unfinished > 0 {
             self.shared.note(&format!(
-                "{unfinished} exit handlers had not ended within the grace period"
+                "{} had not ended within the grace period",
+                crate::text::count(unfinished as u64, "exit handler")
             ));
         }
         let of_main = self.shared.endings.code_of_main();

@@ -1,9 +1,11 @@
 //! What makes a worker end. The first ending decides, whatever comes after it.
 
 use std::convert::Infallible;
+use std::io::{self, PipeReader, PipeWriter, Write};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use nix::sys::signal::Signal;
@@ -105,12 +107,17 @@ impl Endings {
     }
 }
 
-/// What `stopping()` hands out: receivers that disconnect when the process begins to end.
+/// What `stopping()` hands out: receivers that disconnect when the process begins to end; and a
+/// descriptor for those who sleep in a poll.
 #[derive(Debug)]
 pub(super) struct Stopping {
     sender: Mutex<Option<Sender<Infallible>>>,
     receiver: Receiver<Infallible>,
     taken: AtomicBool,
+    /// Set under the lock of `sender`.
+    fired: AtomicBool,
+    /// Made, under the same lock, for the first that asks: most programs need none.
+    pipe: OnceLock<(PipeReader, PipeWriter)>,
 }
 
 impl Stopping {
@@ -120,12 +127,38 @@ impl Stopping {
             sender: Mutex::new(Some(sender)),
             receiver,
             taken: AtomicBool::new(false),
+            fired: AtomicBool::new(false),
+            pipe: OnceLock::new(),
         }
     }
 
     pub(super) fn receiver(&self) -> Receiver<Infallible> {
-        self.taken.store(true, Ordering::SeqCst);
+        self.follow();
         self.receiver.clone()
+    }
+
+    /// The program will end by itself when this fires.
+    pub(super) fn follow(&self) {
+        self.taken.store(true, Ordering::SeqCst);
+    }
+
+    /// Readable from the firing on, for ever and for everybody: nobody reads the byte.
+    pub(super) fn descriptor(&self) -> io::Result<BorrowedFd<'_>> {
+        if let Some((reader, _)) = self.pipe.get() {
+            return Ok(reader.as_fd());
+        }
+        let (reader, mut writer) = io::pipe()?;
+        let _sender = self.lock();
+        if self.has_fired() {
+            writer.write_all(b"!")?;
+        }
+        // Another thread may have been faster; then this pipe is dropped.
+        let (reader, _) = self.pipe.get_or_init(|| (reader, writer));
+        Ok(reader.as_fd())
+    }
+
+    pub(super) fn has_fired(&self) -> bool {
+        self.fired.load(Ordering::SeqCst)
     }
 
     /// Did the program ever ask for it? Then it knows how to end by itself.
@@ -134,17 +167,27 @@ impl Stopping {
     }
 
     pub(super) fn fire(&self) {
-        let sender = self
-            .sender
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        drop(sender);
+        let mut sender = self.lock();
+        self.fired.store(true, Ordering::SeqCst);
+        if sender.take().is_some()
+            && let Some((_, writer)) = self.pipe.get()
+        {
+            // An empty pipe with a reader takes one byte. Closing it would do as well, but for a
+            // copy in a forked child.
+            let _ = (&*writer).write(b"!");
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Sender<Infallible>>> {
+        // Nothing can panic while the lock is held.
+        self.sender.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[cfg(all(test, not(miri)))]
 mod tests {
+    use std::sync::Barrier;
+    use std::thread;
     use std::time::{Duration, Instant};
 
     use super::*;
@@ -209,6 +252,52 @@ mod tests {
         stopping.fire();
         for receiver in [one, other, stopping.receiver()] {
             assert!(receiver.recv().is_err());
+        }
+    }
+
+    fn is_readable(fd: BorrowedFd<'_>) -> bool {
+        let mut wait = [Poll::new(fd, Interest::Read)];
+        poll(&mut wait, Some(Instant::now())).unwrap();
+        wait[0].readable()
+    }
+
+    #[test]
+    fn who_sleeps_in_a_poll_sees_the_firing_for_ever() {
+        let stopping = Stopping::new();
+        let early = stopping.descriptor().unwrap();
+        assert!(!stopping.was_taken() && !stopping.has_fired() && !is_readable(early));
+        stopping.fire();
+        stopping.fire();
+        assert!(stopping.has_fired());
+        for _ in 0..3 {
+            assert!(is_readable(early) && is_readable(stopping.descriptor().unwrap()));
+        }
+    }
+
+    #[test]
+    fn who_asks_for_the_descriptor_late_sees_the_firing_too() {
+        let stopping = Stopping::new();
+        stopping.fire();
+        assert!(is_readable(stopping.descriptor().unwrap()));
+    }
+
+    #[test]
+    fn no_firing_is_missed_by_whoever_asks_meanwhile() {
+        for _ in 0..200 {
+            let stopping = Stopping::new();
+            let start = Barrier::new(3);
+            thread::scope(|scope| {
+                let ask = || {
+                    start.wait();
+                    stopping.descriptor().unwrap()
+                };
+                let asked = [scope.spawn(ask), scope.spawn(ask)];
+                start.wait();
+                stopping.fire();
+                for asked in asked {
+                    assert!(is_readable(asked.join().unwrap()));
+                }
+            });
         }
     }
 }

@@ -9,6 +9,7 @@ mod crash;
 mod disabled;
 mod ending;
 mod exit;
+mod listener;
 mod shared;
 mod start;
 mod wire;
@@ -30,8 +31,10 @@ use self::shared::{Link, Shared};
 use crate::error::{Error, Result};
 use crate::ipc::listeners::{ListenerId, Message};
 use crate::ipc::message::{MAX_OFFERED, MAX_TEXT, ToMonitor, bounded, check_user_name};
+use crate::monitor;
 use crate::report::ExitReason;
 
+pub use self::listener::{Incoming, Listener};
 pub(crate) use self::start::{WorkerPlan, run, run_disabled};
 
 /// How long a session key may take to be compared: whoever offers it waits meanwhile.
@@ -101,6 +104,39 @@ impl Worker {
             .get(name)
             .copied()
             .ok_or_else(|| self.unknown_port(name))
+    }
+
+    /// The listening socket of the port of that name, which the monitor binds at the first ask
+    /// and then holds for the session: while a worker is dead or replaced, connections wait, and
+    /// none is refused. See [`Listener`].
+    ///
+    /// ```no_run
+    /// # fn serve(worker: session::Worker) -> Result<(), Box<dyn std::error::Error>> {
+    /// let listener = worker.listener("server")?;
+    /// for visitor in listener.incoming() {
+    ///     let visitor = visitor?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// Without a monitor, this worker binds the port itself.
+    ///
+    /// # Errors
+    /// - [`Error::UnknownPort`], which tells the names that there are.
+    /// - [`Error::Refused`]: the monitor could not bind it; the reason says who holds the port.
+    /// - [`Error::Bind`]: the same, without a monitor.
+    /// - [`Error::Timeout`]: the monitor did not answer within 5 s; [`Error::PeerDied`]: it is
+    ///   gone.
+    /// - [`Error::Invalid`]: the socket did not arrive; mostly, because this process is out of
+    ///   descriptors.
+    pub fn listener(&self, name: &str) -> Result<Listener> {
+        let port = self.port(name)?;
+        let (public, private) = match &self.shared.link {
+            Some(link) => listener::ask(&self.shared, link, name)?,
+            None => (monitor::bind(name, self.host(), port)?, None),
+        };
+        Ok(Listener::new(public, private, Arc::clone(&self.shared)))
     }
 
     /// The address to bind.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use serde_json::value::RawValue;
@@ -28,6 +28,9 @@ pub(super) struct Shared {
     pub(super) stopping: Stopping,
     pub(super) exit_handlers: ExitHandlers,
     pub(super) listeners: Arc<Listeners>,
+    /// Held by the one thread that asks the monitor for a listener: what comes with the answer
+    /// belongs to it.
+    pub(super) asking_to_listen: Mutex<()>,
     /// Made for the first listener: most programs have none.
     dispatcher: OnceLock<Dispatcher>,
 }
@@ -89,6 +92,7 @@ impl Shared {
             stopping: Stopping::new(),
             exit_handlers: ExitHandlers::new(),
             listeners: Arc::default(),
+            asking_to_listen: Mutex::default(),
             dispatcher: OnceLock::new(),
         }
     }

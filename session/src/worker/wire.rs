@@ -1,8 +1,10 @@
 //! The worker's end of the channel.
 
+use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -22,6 +24,10 @@ pub(super) const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 /// What is read at once: many lines of the usual size.
 const SCRATCH: usize = 16 * 1024;
 
+/// Descriptors that are kept until somebody takes them: one asker at a time waits for two at most,
+/// and as many may have come too late for the one before.
+const MAX_RECEIVED: usize = 4;
+
 /// The socket, and the turn to write to it.
 #[derive(Debug)]
 pub(super) struct Channel {
@@ -29,6 +35,8 @@ pub(super) struct Channel {
     /// Holds the one turn while nobody writes. Unlike with a mutex, waiting for it can be given up.
     turn: (Sender<Turn>, Receiver<Turn>),
     write_timeout: Duration,
+    /// What came attached to the monitor's lines, the newest last.
+    received: Mutex<VecDeque<OwnedFd>>,
 }
 
 /// What the last writer left behind.
@@ -52,11 +60,39 @@ impl Channel {
             stream,
             turn,
             write_timeout,
+            received: Mutex::default(),
         }
     }
 
     pub(super) fn fd(&self) -> BorrowedFd<'_> {
         self.stream.as_fd()
+    }
+
+    /// Closes all descriptors that came in and that nobody has taken.
+    pub(super) fn close_received(&self) {
+        self.received().clear();
+    }
+
+    /// The newest descriptors that came in, at most `count`, in their order; older ones are closed.
+    pub(super) fn take_received(&self, count: usize) -> Vec<OwnedFd> {
+        let mut received = self.received();
+        let older = received.len().saturating_sub(count);
+        received.drain(..).skip(older).collect()
+    }
+
+    fn keep(&self, fds: Vec<OwnedFd>) {
+        if fds.is_empty() {
+            return;
+        }
+        let mut received = self.received();
+        received.extend(fds);
+        let too_many = received.len().saturating_sub(MAX_RECEIVED);
+        received.drain(..too_many);
+    }
+
+    fn received(&self) -> MutexGuard<'_, VecDeque<OwnedFd>> {
+        // Nothing can panic while the lock is held, so the queue is whole in any case.
+        self.received.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Writes one line, unless others have the turn for longer than `patience`.
@@ -132,15 +168,18 @@ impl Inbound {
         }
     }
 
-    /// One `read`, and the lines it completes. `false`: the monitor is gone.
+    /// One `read`, and the lines it completes; descriptors that came with a line are there before
+    /// it is handed out. `false`: the monitor is gone.
     pub(super) fn read(
         &mut self,
         channel: &Channel,
         each: impl FnMut(Result<&[u8], BadLine>),
     ) -> bool {
-        match sys::read(channel.fd(), &mut self.scratch) {
+        let mut fds = Vec::new();
+        match sys::receive_with_fds(channel.fd(), &mut self.scratch, &mut fds) {
             Ok(0) | Err(_) => false,
             Ok(count) => {
+                channel.keep(fds);
                 self.lines.feed(&self.scratch[..count], each);
                 true
             }
@@ -255,6 +294,7 @@ pub(super) fn discard_output() {
 #[cfg(all(test, not(miri)))]
 mod tests {
     use std::io::{BufRead, BufReader, Read};
+    use std::os::unix::fs::MetadataExt;
     use std::thread;
 
     use super::*;
@@ -414,6 +454,51 @@ mod tests {
             assert_eq!(error.exit_code(), 64, "{text}");
             assert!(error.to_string().contains(expected), "{text}: {error}");
         }
+    }
+
+    fn receive(channel: &Channel, theirs: &UnixStream, marks: &[&OwnedFd]) {
+        let fds: Vec<_> = marks.iter().map(|mark| mark.as_fd()).collect();
+        sys::send_with_fds(theirs.as_fd(), b"line\n", &fds).unwrap();
+        let mut inbound = Inbound::new();
+        let mut lines = 0;
+        assert!(inbound.read(channel, |_| lines += 1));
+        assert_eq!(lines, 1);
+    }
+
+    fn inodes<'a>(fds: impl IntoIterator<Item = &'a OwnedFd>) -> Vec<u64> {
+        fds.into_iter()
+            .map(|fd| std::fs::File::from(fd.try_clone().unwrap()))
+            .map(|file| file.metadata().unwrap().ino())
+            .collect()
+    }
+
+    #[test]
+    fn descriptors_are_kept_for_whoever_asked_and_never_piled_up() {
+        let (channel, theirs) = pair();
+        let marks: Vec<OwnedFd> = (0..7)
+            .map(|_| UnixStream::pair().unwrap().0.into())
+            .collect();
+        assert!(channel.take_received(2).is_empty());
+        receive(&channel, &theirs, &[]);
+        receive(&channel, &theirs, &[&marks[0]]);
+        assert_eq!(inodes(&channel.take_received(2)), inodes(&marks[..1]));
+
+        // What came too late for another asker is older than what came for this one.
+        receive(&channel, &theirs, &[&marks[0]]);
+        receive(&channel, &theirs, &[&marks[1], &marks[2]]);
+        assert_eq!(inodes(&channel.take_received(2)), inodes(&marks[1..3]));
+        assert!(channel.take_received(2).is_empty());
+
+        for mark in &marks {
+            receive(&channel, &theirs, &[mark]);
+            assert!(channel.received().len() <= MAX_RECEIVED);
+        }
+        assert_eq!(
+            inodes(&*channel.received()),
+            inodes(&marks[7 - MAX_RECEIVED..])
+        );
+        channel.close_received();
+        assert!(channel.take_received(MAX_RECEIVED).is_empty());
     }
 
     #[test]

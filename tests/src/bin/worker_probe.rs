@@ -1,10 +1,11 @@
 //! A worker that does what its first argument says, for `worker_side.rs`.
 
+use std::io::Write;
 use std::process::{Command, ExitCode};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
-use std::{env, fs, hint, panic, thread};
+use std::{env, fs, hint, iter, panic, thread};
 
 use serde_json::{Value, json};
 use session::__private::Told;
@@ -98,6 +99,9 @@ fn run(mode: &str, worker: &Worker) -> Outcome {
             worker.ready().unwrap();
         }
         "children" => children(worker),
+        "visitors" => return visitors(worker),
+        "visitors-and-no-descriptors" => return visitors_and_no_descriptors(worker, 1),
+        "no-descriptors" => return visitors_and_no_descriptors(worker, 0),
         "rerun" => rerun(worker),
         "twice" => twice(worker),
         other => return Err(format!("no mode `{other}`")),
@@ -269,6 +273,43 @@ fn children(worker: &Worker) {
     let mut own = String::new();
     std::io::stdin().read_line(&mut own).unwrap();
     worker.log(&format!("own: {own:?}")).unwrap();
+}
+
+/// Serves on a held listener until it is asked to stop.
+fn visitors(worker: &Worker) -> Outcome {
+    let listener = worker.listener("server").unwrap();
+    let address = listener.local_addr().unwrap();
+    worker.log(&format!("listens at {address}")).unwrap();
+    children(worker);
+    for visitor in listener.incoming() {
+        let answer = format!("generation {}", worker.generation());
+        visitor.unwrap().write_all(answer.as_bytes()).unwrap();
+    }
+    worker.log("the queue is left to others").unwrap();
+    Ok(ExitCode::from(5))
+}
+
+/// Takes so many visitors, then has no descriptor left for a while.
+fn visitors_and_no_descriptors(worker: &Worker, before: usize) -> Outcome {
+    let listener = worker.listener("server").unwrap();
+    let mut incoming = listener.incoming();
+    for _ in 0..before {
+        drop(incoming.next().unwrap().unwrap());
+    }
+    let opened = iter::from_fn(|| fs::File::open("/dev/null").ok());
+    let all: Vec<_> = opened.collect();
+    let error = incoming.next().unwrap().unwrap_err();
+    worker.log(&format!("{error}")).unwrap();
+    thread::spawn(move || {
+        // Some more attempts fail meanwhile, and are not told.
+        thread::sleep(Duration::from_millis(300));
+        drop(all);
+    });
+    let mut visitor = incoming.next().unwrap().unwrap();
+    visitor.write_all(b"after all").unwrap();
+    drop(visitor);
+    assert!(incoming.next().is_none());
+    Ok(ExitCode::from(6))
 }
 
 /// Runs this program again: as it is, and with an empty environment, also through a shell.

@@ -20,7 +20,7 @@ use std::thread;
 use std::time::Duration;
 
 use session::Worker;
-use session_examples::{Request, answer, serve};
+use session_examples::{Request, answer, serve_for_ever};
 
 use faults::Hurt;
 
@@ -58,7 +58,7 @@ fn main(worker: Worker) -> Result<ExitCode, Box<dyn Error>> {
         .name("server".into())
         .spawn(move || {
             let hurt = Hurt::default();
-            serve(&server, move |request, stream| {
+            serve_for_ever(&server, move |request, stream| {
                 visit(&worker, &hurt, &ask, request, stream)?;
                 if let Some(code) = after_ready {
                     thread::sleep(READY_TAKES);

@@ -13,7 +13,7 @@ mod keep;
 
 use std::error::Error;
 use std::io::{self, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -40,7 +40,7 @@ fn main(worker: Worker) -> Result<(), Box<dyn Error>> {
         // A monitor that is gone needs no answer.
         let _ = message.reply(json!({ "listeners": audience.lock().len() }));
     })?;
-    let server = TcpListener::bind((worker.host(), worker.port("server")?))?;
+    let server = worker.listener("server")?;
     serve(&server, move |request, stream| {
         match (request.method.as_str(), request.path.as_str()) {
             ("GET", "/") => answer(stream, 200, "dash is up\n"),
@@ -50,7 +50,8 @@ fn main(worker: Worker) -> Result<(), Box<dyn Error>> {
             (_, "/" | "/events" | "/backup" | "/kill") => answer(stream, 405, "not like this\n"),
             _ => answer(stream, 404, "there is nothing here\n"),
         }
-    })
+    });
+    Ok(())
 }
 
 fn back_up(worker: &Worker, request: &Request, stream: &mut TcpStream) -> io::Result<()> {

@@ -142,7 +142,7 @@ impl Dice {
             _ => Event::Stop {
                 how,
                 code: self.of(&[0, 5, 255]),
-                asker: self.of(&[Asker::Signal, Asker::Operator, Asker::Worker]),
+                asker: self.of(&[Asker::Signal, Asker::HangUp, Asker::Operator, Asker::Worker]),
             },
         }
     }

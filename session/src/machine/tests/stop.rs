@@ -131,7 +131,7 @@ fn escalation_does_not_give_handlers_more_time() {
 fn nothing_makes_a_stop_gentler() {
     let mut sim = Sim::ready(policy());
     sim.quietly(operator_stop(How::Force));
-    for asker in [Asker::Signal, Asker::Operator, Asker::Worker] {
+    for asker in [Asker::Signal, Asker::HangUp, Asker::Operator, Asker::Worker] {
         sim.advance(ms(30), &[]);
         sim.event(stop(How::Clean, 9, asker), &[]);
         assert_eq!(sim.state(), State::Killing);
@@ -153,6 +153,21 @@ fn signals_close_together_are_one() {
         sim.advance(apart, &[]);
         let want: &[_] = if forces { &[FORCING, kill(1)] } else { &[] };
         sim.event(stop(How::Clean, 0, Asker::Signal), want);
+    }
+}
+
+#[test]
+fn a_terminal_that_goes_away_makes_no_stop_harder() {
+    for first in [Asker::Signal, Asker::HangUp, Asker::Operator] {
+        let mut sim = Sim::ready(policy());
+        sim.quietly(stop(How::Clean, 0, first));
+        for _ in 0..3 {
+            sim.advance(ms(300), &[]);
+            sim.event(stop(How::Clean, 0, Asker::HangUp), &[]);
+        }
+        assert_eq!(sim.state(), State::Draining);
+        // Whoever asks is still heard.
+        sim.event(stop(How::Clean, 0, Asker::Signal), &[FORCING, kill(1)]);
     }
 }
 

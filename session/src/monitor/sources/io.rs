@@ -11,13 +11,15 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
+use nix::sys::signal::Signal;
 
 use crate::error::{Error, Result};
 use crate::ipc::codec::{BadLine, LineBuffer, decode};
 use crate::ipc::dispatch::Dispatcher;
 use crate::ipc::listeners::Listeners;
 use crate::ipc::message::{
-    BUILT_IN_NAMES, MAX_OFFERED, MAX_TEXT, Message, Outcome, ToMonitor, bounded, check_name,
+    BUILT_IN_NAMES, MAX_NAME, MAX_OFFERED, MAX_TEXT, Message, Outcome, ToMonitor, bounded,
+    check_name,
 };
 use crate::ipc::peer::Peer;
 use crate::log::{Line, Log, Stream, Who};
@@ -56,7 +58,7 @@ enum Job {
 #[derive(Debug)]
 pub(in crate::monitor) struct Io {
     jobs: Arc<Mutex<Vec<Job>>>,
-    pub(in crate::monitor) waker: Arc<Waker>,
+    pub(in crate::monitor) waker: &'static Waker,
 }
 
 /// All that is read of one worker.
@@ -77,6 +79,7 @@ struct Channel {
     lines: LineBuffer,
     greeted: bool,
     bad: u64,
+    unheard: u64,
     too_many: u64,
     window: Instant,
     words: u32,
@@ -113,6 +116,7 @@ impl Connection {
                 lines: LineBuffer::default(),
                 greeted: false,
                 bad: 0,
+                unheard: 0,
                 too_many: 0,
                 window: Instant::now(),
                 words: 0,
@@ -135,11 +139,15 @@ impl Io {
         dispatcher: Arc<OnceLock<Dispatcher>>,
         show_output: bool,
     ) -> Result<Io> {
-        let waker = Arc::new(Waker::new().map_err(Error::os("make a pipe"))?);
+        // The signal handler may need it until the process is gone.
+        let waker: &'static Waker =
+            Box::leak(Box::new(Waker::new().map_err(Error::os("make a pipe"))?));
+        let signal =
+            sys::on_signals(&[Signal::SIGUSR2], waker).map_err(Error::os("handle SIGUSR2"))?;
         let jobs: Arc<Mutex<Vec<Job>>> = Arc::default();
         let mut reader = Reader {
             jobs: Arc::clone(&jobs),
-            waker: Arc::clone(&waker),
+            waker,
             inbox,
             log,
             listeners,
@@ -150,7 +158,7 @@ impl Io {
         };
         thread::Builder::new()
             .name("session-io".into())
-            .spawn(move || reader.run())
+            .spawn(move || reader.run(signal))
             .map_err(Error::os("start the thread that reads from workers"))?;
         Ok(Io { jobs, waker })
     }
@@ -174,7 +182,7 @@ impl Io {
 
 struct Reader {
     jobs: Arc<Mutex<Vec<Job>>>,
-    waker: Arc<Waker>,
+    waker: &'static Waker,
     inbox: Sender<Input>,
     log: Log,
     listeners: Arc<Listeners>,
@@ -192,7 +200,7 @@ enum Slot {
 }
 
 impl Reader {
-    fn run(&mut self) {
+    fn run(&mut self, signal: impl Fn() -> Option<Signal>) {
         loop {
             let (mut polls, slots) = self.polls();
             if sys::poll(&mut polls, self.next_deadline()).is_err() {
@@ -203,6 +211,9 @@ impl Reader {
             if polls[0].readable() {
                 self.waker.clear();
                 self.take_jobs();
+                if signal().is_some() {
+                    let _ = self.inbox.send(Input::Reload);
+                }
             }
             for (poll, slot) in polls[1..].iter().zip(slots) {
                 match slot {
@@ -452,13 +463,7 @@ impl Ear<'_> {
             match message.id {
                 // The asker may be gone; then nobody waits.
                 Some(id) => drop(self.peer.answer(id, Outcome::NoReply)),
-                None => self.bad(
-                    channel,
-                    &BadLine::NotAVerb(format!(
-                        "a message `{}` that nobody listens for",
-                        crate::text::escape(&message.name)
-                    )),
-                ),
+                None => self.unheard(channel, message.name),
             }
             return;
         }
@@ -512,6 +517,11 @@ impl Ear<'_> {
                 id,
                 offered: bounded(&offered, MAX_OFFERED).into_owned(),
             },
+            ToMonitor::Listen { id, name } => Word::Listen {
+                id,
+                name: bounded(&name, MAX_NAME).into_owned(),
+            },
+            ToMonitor::Serving {} => Word::Serving,
             ToMonitor::Hello { .. } | ToMonitor::Message(_) | ToMonitor::Reply(_) => {
                 self.bad(channel, &BadLine::NotAVerb("a second hello".to_owned()));
                 return;
@@ -527,6 +537,17 @@ impl Ear<'_> {
             self.tell(Word::Bad {
                 count: channel.bad,
                 why: bad.to_string(),
+            });
+        }
+    }
+
+    /// Counted and told as well: it is the program that should know.
+    fn unheard(&self, channel: &mut Channel, name: String) {
+        channel.unheard += 1;
+        if channel.unheard.is_power_of_two() {
+            self.tell(Word::Unheard {
+                count: channel.unheard,
+                name,
             });
         }
     }
@@ -559,8 +580,8 @@ pub(in crate::monitor) fn dispatcher<'a>(
                 observer.line(
                     &Line::new(Who::Monitor)
                         .bad(format_args!(
-                            "{} listeners panicked on the message ",
-                            told.panicked
+                            "{} panicked on the message ",
+                            crate::text::count(told.panicked as u64, "listener")
                         ))
                         .fact(message.name()),
                 );
@@ -576,3 +597,6 @@ pub(in crate::monitor) fn dispatcher<'a>(
     }
     dispatcher
 }
+
+#[cfg(all(test, not(miri)))]
+mod tests;

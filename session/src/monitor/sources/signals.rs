@@ -12,7 +12,11 @@ pub(in crate::monitor) fn install(inbox: Sender<Input>) -> Result<()> {
         ctrlc::set_handler(move || {
             // On a thread of its own, so it may wait for room; an inbox that is gone belongs to
             // a session that is over.
-            let _ = inbox.send(Input::Signal);
+            let _ = inbox.send(if sys::take_hangup() {
+                Input::HangUp
+            } else {
+                Input::Signal
+            });
         })
     };
     let outcome = if sys::hangup_is_ignored() {
@@ -20,5 +24,8 @@ pub(in crate::monitor) fn install(inbox: Sender<Input>) -> Result<()> {
     } else {
         install()
     };
-    outcome.map_err(|error| Error::os("install the signal handlers")(std::io::Error::other(error)))
+    outcome
+        .map_err(std::io::Error::other)
+        .and_then(|()| sys::tell_hangups_apart())
+        .map_err(Error::os("install the signal handlers"))
 }

@@ -119,6 +119,28 @@ fn the_listener_that_the_kernel_prefers_is_closest() {
 }
 
 #[test]
+fn a_listener_is_in_the_way_of_what_could_be_taken_for_it() {
+    for (bound, wanted, expected) in [
+        ("127.0.0.1:3000", "127.0.0.1:3000", true),
+        ("127.0.0.1:3000", "127.0.0.1:3001", false),
+        ("127.0.0.1:3000", "127.0.0.2:3000", false),
+        ("0.0.0.0:3000", "127.0.0.1:3000", true),
+        ("127.0.0.1:3000", "0.0.0.0:3000", true),
+        ("[::1]:3000", "[::]:3000", true),
+        ("127.0.0.1:3000", "[::]:3000", true),
+        ("[::1]:3000", "0.0.0.0:3000", false),
+        ("[::1]:3000", "127.0.0.1:3000", false),
+    ] {
+        let listener = Listener {
+            addr: addr(bound),
+            inode: 1,
+        };
+        let in_the_way = listener.is_in_the_way_of(addr(wanted));
+        assert_eq!(in_the_way, expected, "{bound} for {wanted}");
+    }
+}
+
+#[test]
 fn stat_lines_are_read() {
     let stat = |name: &str, dead, group| {
         Some(Stat {
@@ -292,6 +314,26 @@ fn a_stranger_is_named_where_it_can_be_seen() {
     let table = Table::listening();
     table.process(GROUP, 55, &[INODE]);
     assert_eq!(table.owner(), other(GROUP));
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "reads files")]
+fn whoever_is_in_the_way_is_named_of_whatever_group() {
+    let holder = |table: &Table, wanted| find_holder(&table.root, addr(wanted)).expect("readable");
+    let named = |pid: Option<u32>| {
+        Some(Holder {
+            port: PORT,
+            pid,
+            name: pid.map(|pid| format!("p{pid}")),
+        })
+    };
+    let table = Table::listening();
+    assert_eq!(holder(&table, "127.0.0.1:3000"), named(None));
+    assert_eq!(holder(&table, "127.0.0.1:3001"), None);
+    table.process(77, 0, &[2, INODE]);
+    for wanted in ["127.0.0.1:3000", "0.0.0.0:3000"] {
+        assert_eq!(holder(&table, wanted), named(Some(77)), "{wanted}");
+    }
 }
 
 #[test]

@@ -1,0 +1,706 @@
+//! The listener that a worker serves: a socket that its monitor holds.
+//!
+//! The socket is shared with the monitor and with the workers before and after, and so are its
+//! flags: a blocking accept that lost the race for a connection could never be ended, and the
+//! usual trick for that, shutting the socket down, would do so for all. So it never blocks, and
+//! the wait is in a poll, beside a descriptor that tells of the stop.
+
+use std::fmt;
+use std::io::{self, ErrorKind};
+use std::iter::FusedIterator;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::shared::{Link, Shared};
+use crate::error::{Error, Result};
+use crate::ipc::message::{Handed, ToMonitor};
+use crate::sys::{self, Interest, Poll};
+
+/// How long the monitor may take to bind a port and to hand it over. It does nothing that waits.
+const LISTEN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a listener rests after an error that another accept would meet at once: short for a
+/// client that waits, long for a processor that has better things to do.
+const ACCEPT_RETRY: Duration = Duration::from_millis(50);
+
+/// A listening socket that the monitor holds, so that no connection is refused while a worker is
+/// replaced or dead: it waits for the next one.
+///
+/// It is had from [`Worker::listener`](crate::Worker::listener). A server of threads takes its
+/// visitors from [`incoming`](Listener::incoming); several threads may do so at once.
+///
+/// ```no_run
+/// use std::io::Write;
+///
+/// #[session::main]
+/// fn main(worker: session::Worker) -> Result<(), Box<dyn std::error::Error>> {
+///     let listener = worker.listener("server")?;
+///     for visitor in listener.incoming() {
+///         match visitor {
+///             Ok(mut visitor) => {
+///                 // It may be gone already; that is no reason to end the server.
+///                 let _ = visitor.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nhi\n");
+///             }
+///             Err(error) => eprintln!("no visitor: {error}"),
+///         }
+///     }
+///     // The monitor has asked this worker to end: finish what was begun, and return.
+///     Ok(())
+/// }
+/// ```
+///
+/// An async server takes the socket itself, by [`into_std`](Listener::into_std).
+///
+/// The socket is shared: do not shut it down, and do not make it block. What does is repaired by
+/// the monitor after this worker's end, and not before.
+pub struct Listener {
+    public: TcpListener,
+    /// This generation's own, on loopback: whoever is asked there can only be this worker.
+    private: Option<TcpListener>,
+    has_told: AtomicBool,
+    shared: Arc<Shared>,
+}
+
+impl Listener {
+    pub(super) fn new(
+        public: TcpListener,
+        private: Option<TcpListener>,
+        shared: Arc<Shared>,
+    ) -> Listener {
+        Listener {
+            public,
+            private,
+            has_told: AtomicBool::new(false),
+            shared,
+        }
+    }
+
+    /// The visitors, for ever: until this worker is asked to stop, and then it ends. Connections
+    /// that wait in the queue are left to the next worker.
+    ///
+    /// A program that uses it is given time to return from its `main`, as one that uses
+    /// [`stopping`](crate::Worker::stopping) is.
+    ///
+    /// An error is told once and is no end: the process is out of descriptors, or the kernel of
+    /// memory, and the next visitor is taken as soon as there is room again. What concerns one
+    /// connection alone is not told.
+    ///
+    /// The monitor's probes are among the visitors; they come by a listener of this worker alone.
+    pub fn incoming(&self) -> Incoming<'_> {
+        self.shared.stopping.follow();
+        if self.private.is_some() && !self.has_told.swap(true, Ordering::SeqCst) {
+            // A monitor that is gone is seen elsewhere.
+            let _ = self.shared.say(&ToMonitor::Serving {});
+        }
+        Incoming {
+            listener: self,
+            in_trouble: false,
+        }
+    }
+
+    /// The socket itself, non-blocking, as async runtimes want it.
+    ///
+    /// Follow [`stopping`](crate::Worker::stopping) to end in time, and call
+    /// [`ready`](crate::Worker::ready) when the program serves: without `incoming` the monitor
+    /// cannot probe this worker alone, so it takes over in a reload only after that.
+    ///
+    /// ```no_run
+    /// # fn serve(worker: session::Worker) -> Result<(), Box<dyn std::error::Error>> {
+    /// let listener = worker.listener("server")?.into_std();
+    /// // let listener = tokio::net::TcpListener::from_std(listener)?;
+    /// worker.ready()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn into_std(self) -> TcpListener {
+        self.public
+    }
+
+    /// The address that it listens at.
+    ///
+    /// # Errors
+    /// What the system says if it cannot tell.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.public.local_addr()
+    }
+
+    /// Sleeps until there may be a visitor. `None`: this worker is to stop.
+    fn wait(&self) -> io::Result<Option<Ready>> {
+        let stopping = &self.shared.stopping;
+        if stopping.has_fired() {
+            return Ok(None);
+        }
+        let poll = |listener: &TcpListener| Poll::new(listener.as_fd(), Interest::Read);
+        let mut fds = [
+            Poll::new(stopping.descriptor()?, Interest::Read),
+            poll(&self.public),
+            poll(self.private.as_ref().unwrap_or(&self.public)),
+        ];
+        let count = if self.private.is_some() { 3 } else { 2 };
+        sys::poll(&mut fds[..count], None)?;
+        // First, so that no crowd of visitors can delay a stop.
+        if fds[0].readable() {
+            return Ok(None);
+        }
+        Ok(Some(Ready {
+            public: fds[1].readable(),
+            private: fds[2].readable(),
+        }))
+    }
+
+    /// One visitor of a listener that is ready; `None` if somebody else was faster.
+    fn accept(&self, ready: Ready) -> io::Result<Option<TcpStream>> {
+        // A probe first: there is one at a time, so it takes nothing from the others.
+        let private = self.private.as_ref().filter(|_| ready.private);
+        let public = Some(&self.public).filter(|_| ready.public);
+        for listener in [private, public].into_iter().flatten() {
+            match listener.accept() {
+                Ok((stream, _)) => return blocking(stream).map(Some),
+                Err(error) if concerns_one_connection(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Waits a moment, or until this worker is to stop.
+    fn rest(&self) {
+        let until = Instant::now() + ACCEPT_RETRY;
+        let waited = self
+            .shared
+            .stopping
+            .descriptor()
+            .and_then(|stop| sys::poll(&mut [Poll::new(stop, Interest::Read)], Some(until)));
+        if waited.is_err() {
+            thread::sleep(ACCEPT_RETRY);
+        }
+    }
+}
+
+/// Which listeners may have a visitor.
+#[derive(Clone, Copy)]
+struct Ready {
+    public: bool,
+    private: bool,
+}
+
+/// On Linux a connection blocks, whatever its listener does; on BSD and macOS it takes after it.
+fn blocking(stream: TcpStream) -> io::Result<TcpStream> {
+    if cfg!(not(target_os = "linux")) {
+        stream.set_nonblocking(false)?;
+    }
+    Ok(stream)
+}
+
+/// The visitor is gone, or somebody else took it: the next one may be had at once.
+fn concerns_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::WouldBlock | ErrorKind::Interrupted | ErrorKind::ConnectionAborted
+    ) || error.raw_os_error() == Some(libc::EPROTO)
+}
+
+impl fmt::Debug for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Listener")
+            .field("public", &self.public)
+            .field("private", &self.private)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The visitors of a [`Listener`], as blocking streams; see [`Listener::incoming`].
+#[derive(Debug)]
+#[must_use = "it accepts nobody unless it is iterated over"]
+pub struct Incoming<'a> {
+    listener: &'a Listener,
+    /// The last accept failed, and it was told.
+    in_trouble: bool,
+}
+
+impl Iterator for Incoming<'_> {
+    type Item = io::Result<TcpStream>;
+
+    fn next(&mut self) -> Option<io::Result<TcpStream>> {
+        loop {
+            if self.in_trouble {
+                self.listener.rest();
+            }
+            let accepted = match self.listener.wait() {
+                Ok(None) => return None,
+                Ok(Some(ready)) => self.listener.accept(ready),
+                Err(error) => Err(error),
+            };
+            let was_in_trouble = std::mem::replace(&mut self.in_trouble, accepted.is_err());
+            match accepted {
+                Ok(Some(visitor)) => return Some(Ok(visitor)),
+                Err(error) if !was_in_trouble => return Some(Err(error)),
+                Ok(None) | Err(_) => {}
+            }
+        }
+    }
+}
+
+impl FusedIterator for Incoming<'_> {}
+
+/// Asks the monitor for the listener of a port.
+pub(super) fn ask(
+    shared: &Shared,
+    link: &Link,
+    name: &str,
+) -> Result<(TcpListener, Option<TcpListener>)> {
+    let _turn = shared
+        .asking_to_listen
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
+    link.channel.close_received();
+    let answer = link
+        .peer
+        .ask("listen", LISTEN_TIMEOUT, |id| ToMonitor::Listen {
+            id,
+            name: name.to_owned(),
+        })?;
+    let expected = count_in(answer)?;
+    let fds = link.channel.take_received(expected);
+    let found = fds.len();
+    let mut fds = fds.into_iter().map(|fd| checked(fd, name));
+    match (fds.next().transpose()?, fds.next().transpose()?) {
+        (Some(public), private) if found == expected => Ok((public, private)),
+        _ => Err(Error::Invalid(format!(
+            "expected {expected} sockets from the monitor for `{name}`, found {found}: is this \
+             process out of descriptors?"
+        ))),
+    }
+}
+
+fn count_in(answer: Value) -> Result<usize> {
+    let Handed { fds } = serde_json::from_value(answer).map_err(Error::Json)?;
+    if fds == 1 || fds == 2 {
+        return Ok(fds);
+    }
+    Err(Error::Invalid(format!(
+        "expected 1 or 2 sockets from the monitor, found {fds}"
+    )))
+}
+
+fn checked(socket: OwnedFd, name: &str) -> Result<TcpListener> {
+    if !sys::is_tcp_listener(socket.as_fd()) {
+        return Err(Error::Invalid(format!(
+            "expected a TCP socket that listens for `{name}`, found another"
+        )));
+    }
+    let listener = TcpListener::from(socket);
+    // A worker before this one may have changed it for all.
+    listener
+        .set_nonblocking(true)
+        .map_err(Error::os("make a listener non-blocking"))?;
+    Ok(listener)
+}
+
+#[cfg(all(test, not(miri)))]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::io::{BufRead, BufReader, Read, Write};
+    use std::net::{Ipv4Addr, Shutdown};
+    use std::os::unix::net::UnixStream;
+
+    use serde_json::json;
+
+    use super::super::Worker;
+    use super::super::shared::Settings;
+    use super::super::wire::{Channel, Inbound};
+    use super::*;
+    use crate::ipc::codec::decode;
+    use crate::ipc::message::ToWorker;
+    use crate::ipc::peer::{Peer, Wire};
+    use crate::launch::PanicPolicy;
+    use crate::sys::Waker;
+
+    const SOON: Duration = Duration::from_secs(20);
+
+    fn shared(link: Option<Link>, ports: &[&str]) -> Arc<Shared> {
+        let waker: &'static Waker = Box::leak(Box::new(Waker::new().unwrap()));
+        let settings = Settings {
+            ports: ports.iter().map(|&name| (name.into(), 0)).collect(),
+            ..Settings::default()
+        };
+        Arc::new(Shared::new(settings, PanicPolicy::Any, link, waker))
+    }
+
+    fn socket() -> TcpListener {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        listener
+    }
+
+    fn listener(with_private: bool) -> Listener {
+        Listener::new(
+            socket(),
+            with_private.then(socket),
+            shared(None, &["server"]),
+        )
+    }
+
+    fn visit(listener: &TcpListener) -> TcpStream {
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        stream.set_read_timeout(Some(SOON)).unwrap();
+        stream
+    }
+
+    #[test]
+    fn visitors_of_both_sockets_are_handed_out_as_blocking_streams() {
+        for with_private in [false, true] {
+            let listener = listener(with_private);
+            let sockets = [Some(&listener.public), listener.private.as_ref()];
+            for socket in sockets.into_iter().flatten() {
+                let mut visitor = visit(socket);
+                let mut served = listener.incoming().next().unwrap().unwrap();
+                assert_eq!(served.peer_addr().unwrap(), visitor.local_addr().unwrap());
+                assert!(!sys::is_nonblocking(served.as_fd()).unwrap());
+                served.write_all(b"hi").unwrap();
+                drop(served);
+                let mut answer = String::new();
+                visitor.read_to_string(&mut answer).unwrap();
+                assert_eq!(answer, "hi");
+            }
+        }
+    }
+
+    #[test]
+    fn a_probe_is_served_before_the_crowd() {
+        let listener = listener(true);
+        let crowd: Vec<_> = (0..8).map(|_| visit(&listener.public)).collect();
+        let probe = visit(listener.private.as_ref().unwrap());
+        let served = listener.incoming().next().unwrap().unwrap();
+        assert_eq!(served.peer_addr().unwrap(), probe.local_addr().unwrap());
+        drop(crowd);
+    }
+
+    #[test]
+    fn every_thread_that_waits_for_a_visitor_learns_of_the_stop() {
+        let listener = Arc::new(listener(true));
+        let (sender, ended) = crossbeam_channel::unbounded();
+        for _ in 0..4 {
+            let (listener, sender) = (Arc::clone(&listener), sender.clone());
+            thread::spawn(move || {
+                let visitors = listener.incoming().map(Result::unwrap).count();
+                sender.send(visitors).unwrap();
+            });
+        }
+        let visitors: Vec<_> = (0..10).map(|_| visit(&listener.public)).collect();
+        for mut visitor in visitors {
+            // Its stream is dropped as soon as it is counted.
+            assert_eq!(visitor.read(&mut [0]).unwrap(), 0);
+        }
+        listener.shared.stopping.fire();
+        let total: usize = (0..4).map(|_| ended.recv_timeout(SOON).unwrap()).sum();
+        assert_eq!(total, 10);
+        assert!(listener.incoming().next().is_none());
+    }
+
+    #[test]
+    fn a_stop_wins_over_a_crowd_and_leaves_it_to_the_next_worker() {
+        let listener = listener(false);
+        let crowd: Vec<_> = (0..50).map(|_| visit(&listener.public)).collect();
+        let mut incoming = listener.incoming();
+        for _ in 0..3 {
+            assert!(incoming.next().unwrap().is_ok());
+        }
+        listener.shared.stopping.fire();
+        for _ in 0..3 {
+            assert!(incoming.next().is_none());
+        }
+        let next = listener.public.try_clone().unwrap();
+        let waiting = std::iter::from_fn(|| next.accept().ok()).count();
+        assert_eq!(waiting, crowd.len() - 3);
+    }
+
+    /// A lack of descriptors is tried in a process of its own, see `worker_side.rs`.
+    #[test]
+    fn a_lasting_error_is_told_once_and_is_no_end() {
+        let listener = listener(false);
+        let mut incoming = listener.incoming();
+        for _ in 0..2 {
+            let breaking = TcpStream::from(OwnedFd::from(listener.public.try_clone().unwrap()));
+            breaking.shutdown(Shutdown::Both).unwrap();
+            assert!(incoming.next().unwrap().is_err());
+            let begun = Instant::now();
+            let (mended, is_mended) = crossbeam_channel::bounded(1);
+            thread::scope(|scope| {
+                let public = &listener.public;
+                scope.spawn(move || {
+                    thread::sleep(3 * ACCEPT_RETRY);
+                    sys::listen(public.as_fd(), 16).unwrap();
+                    mended.send(visit(public)).unwrap();
+                });
+                assert!(incoming.next().unwrap().is_ok());
+            });
+            assert!(begun.elapsed() >= 3 * ACCEPT_RETRY);
+            drop(is_mended.recv().unwrap());
+        }
+    }
+
+    #[test]
+    fn a_listener_in_trouble_rests_and_still_learns_of_the_stop() {
+        let listener = listener(false);
+        let breaking = TcpStream::from(OwnedFd::from(listener.public.try_clone().unwrap()));
+        breaking.shutdown(Shutdown::Both).unwrap();
+        let mut incoming = listener.incoming();
+        assert!(incoming.next().unwrap().is_err());
+        let begun = Instant::now();
+        listener.rest();
+        assert!(begun.elapsed() >= ACCEPT_RETRY);
+        let used = processor_time();
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                thread::sleep(10 * ACCEPT_RETRY);
+                listener.shared.stopping.fire();
+            });
+            assert!(incoming.next().is_none());
+        });
+        assert!(processor_time() - used < ACCEPT_RETRY);
+        let begun = Instant::now();
+        listener.rest();
+        assert!(begun.elapsed() < ACCEPT_RETRY);
+    }
+
+    /// Of this thread, in ticks of 10 ms.
+    fn processor_time() -> Duration {
+        let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
+        let (_, fields) = stat.rsplit_once(") ").unwrap();
+        let times = fields.split(' ').skip(11).take(2);
+        let ticks: u64 = times.map(|time| time.parse::<u64>().unwrap()).sum();
+        Duration::from_millis(10 * ticks)
+    }
+
+    #[test]
+    fn an_async_server_gets_a_socket_that_does_not_block() {
+        let listener = listener(true);
+        let mut probe = visit(listener.private.as_ref().unwrap());
+        let address = listener.local_addr().unwrap();
+        let public = listener.into_std();
+        assert_eq!(public.local_addr().unwrap(), address);
+        assert!(sys::is_nonblocking(public.as_fd()).unwrap());
+        // The private one is closed, and whoever waited there learns it.
+        assert!(!matches!(probe.read(&mut [0]), Ok(1..)));
+    }
+
+    #[test]
+    fn without_a_monitor_the_worker_binds_its_port() {
+        let worker = Worker {
+            shared: shared(None, &["server"]),
+        };
+        let listener = worker.listener("server").unwrap();
+        assert!(listener.private.is_none());
+        assert!(!worker.shared.stopping.was_taken());
+        let _visitor = visit(&listener.public);
+        assert!(listener.incoming().next().unwrap().is_ok());
+        assert!(worker.shared.stopping.was_taken());
+        let error = worker.listener("metrics").unwrap_err();
+        assert!(matches!(error, Error::UnknownPort { .. }), "{error}");
+    }
+
+    // Against a monitor
+
+    /// The monitor's end, and the lines that come in there.
+    struct Monitor {
+        socket: UnixStream,
+        lines: BufReader<UnixStream>,
+    }
+
+    impl Monitor {
+        fn hear(&mut self) -> Value {
+            let mut line = String::new();
+            self.lines.read_line(&mut line).unwrap();
+            serde_json::from_str(&line).unwrap()
+        }
+
+        fn answer(&self, id: &Value, outcome: &Value, fds: &[&dyn AsFd]) {
+            let line = json!({ "reply": { "id": id, "outcome": outcome } });
+            let fds: Vec<_> = fds.iter().map(|fd| fd.as_fd()).collect();
+            sys::send_with_fds(self.socket.as_fd(), format!("{line}\n").as_bytes(), &fds).unwrap();
+        }
+    }
+
+    /// A worker whose control loop does nothing but read replies, and its monitor.
+    fn supervised() -> (Worker, Monitor) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        theirs.set_read_timeout(Some(SOON)).unwrap();
+        let channel = Arc::new(Channel::new(ours));
+        let wire: Arc<dyn Wire> = Arc::clone(&channel) as _;
+        let peer = Peer::new(1, wire);
+        let link = Link {
+            channel: Arc::clone(&channel),
+            peer: peer.clone(),
+        };
+        thread::spawn(move || {
+            let mut inbound = Inbound::new();
+            let obey = |line: std::result::Result<&[u8], _>| {
+                if let Ok(ToWorker::Reply(reply)) = line.and_then(decode) {
+                    peer.complete(reply);
+                }
+            };
+            while inbound.read(&channel, obey) {}
+        });
+        let monitor = Monitor {
+            socket: theirs.try_clone().unwrap(),
+            lines: BufReader::new(theirs),
+        };
+        let worker = Worker {
+            shared: shared(Some(link), &["server", "metrics"]),
+        };
+        (worker, monitor)
+    }
+
+    /// What becomes of one question that is answered so.
+    fn asked(outcome: &Value, fds: &[&dyn AsFd]) -> (Result<Listener>, Worker, Monitor) {
+        let (worker, mut monitor) = supervised();
+        let listener = thread::scope(|scope| {
+            let asking = scope.spawn(|| worker.listener("server"));
+            let question = monitor.hear();
+            assert_eq!(question["listen"]["name"], "server");
+            monitor.answer(&question["listen"]["id"], outcome, fds);
+            asking.join().unwrap()
+        });
+        (listener, worker, monitor)
+    }
+
+    #[test]
+    fn the_monitor_hands_over_one_socket_or_two() {
+        let (public, private) = (socket(), socket());
+        let one: &[&dyn AsFd] = &[&public];
+        let two: &[&dyn AsFd] = &[&public, &private];
+        for fds in [one, two] {
+            let answer = json!({ "answer": { "fds": fds.len() } });
+            // Whatever a worker before this one has left behind.
+            public.set_nonblocking(false).unwrap();
+            let (listener, ..) = asked(&answer, fds);
+            let listener = listener.unwrap();
+            let address = |socket: &TcpListener| socket.local_addr().unwrap();
+            assert_eq!(address(&listener.public), address(&public));
+            let expected = (fds.len() == 2).then(|| address(&private));
+            assert_eq!(listener.private.as_ref().map(address), expected);
+            assert!(sys::is_nonblocking(public.as_fd()).unwrap());
+        }
+    }
+
+    #[test]
+    fn what_is_no_listener_is_refused() {
+        let (public, pair) = (socket(), UnixStream::pair().unwrap().0);
+        let answer = |count: u32| json!({ "answer": { "fds": count } });
+        let cases: [(Value, &[&dyn AsFd], &str); 8] = [
+            (
+                json!({ "refused": "port 80 is held" }),
+                &[],
+                "port 80 is held",
+            ),
+            (
+                answer(1),
+                &[],
+                "expected 1 sockets from the monitor for `server`, found 0",
+            ),
+            (
+                answer(2),
+                &[&public],
+                "expected 2 sockets from the monitor for `server`, found 1",
+            ),
+            (
+                answer(0),
+                &[&public],
+                "expected 1 or 2 sockets from the monitor, found 0",
+            ),
+            (answer(3), &[&public], "found 3"),
+            (
+                answer(1),
+                &[&pair],
+                "expected a TCP socket that listens for `server`",
+            ),
+            (
+                answer(2),
+                &[&public, &pair],
+                "expected a TCP socket that listens for `server`",
+            ),
+            (json!({ "answer": 1 }), &[&public], "the arguments are not"),
+        ];
+        for (outcome, fds, expected) in cases {
+            let (listener, ..) = asked(&outcome, fds);
+            let error = listener.unwrap_err().to_string();
+            assert!(error.contains(expected), "{outcome}: {error}");
+        }
+    }
+
+    #[test]
+    fn sockets_that_nobody_asked_for_are_closed_and_confuse_nobody() {
+        let (worker, mut monitor) = supervised();
+        let (stray, public) = (socket(), socket());
+        let expected = public.local_addr().unwrap();
+        for _ in 0..3 {
+            monitor.answer(&json!(999), &json!("no_reply"), &[&stray, &stray, &stray]);
+            let listener = thread::scope(|scope| {
+                let asking = scope.spawn(|| worker.listener("server"));
+                let question = monitor.hear();
+                // An answer that comes too late for a question before.
+                monitor.answer(
+                    &json!(999),
+                    &json!({ "answer": { "fds": 2 } }),
+                    &[&stray, &stray],
+                );
+                let answer = json!({ "answer": { "fds": 1 } });
+                monitor.answer(&question["listen"]["id"], &answer, &[&public]);
+                asking.join().unwrap()
+            });
+            assert_eq!(listener.unwrap().local_addr().unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn threads_that_ask_at_once_get_their_own_sockets() {
+        const EACH: usize = 50;
+        let (worker, mut monitor) = supervised();
+        let sockets = BTreeMap::from([("server", socket()), ("metrics", socket())]);
+        thread::scope(|scope| {
+            for (name, socket) in &sockets {
+                let (worker, expected) = (&worker, socket.local_addr().unwrap());
+                scope.spawn(move || {
+                    for _ in 0..EACH {
+                        let listener = worker.listener(name).unwrap();
+                        assert_eq!(listener.local_addr().unwrap(), expected);
+                    }
+                });
+            }
+            for _ in 0..2 * EACH {
+                let question = monitor.hear();
+                let name = question["listen"]["name"].as_str().unwrap();
+                let answer = json!({ "answer": { "fds": 1 } });
+                monitor.answer(&question["listen"]["id"], &answer, &[&sockets[name]]);
+            }
+        });
+    }
+
+    #[test]
+    fn that_it_serves_its_own_listener_is_told_once() {
+        let (public, private) = (socket(), socket());
+        let answer = json!({ "answer": { "fds": 2 } });
+        let (listener, worker, mut monitor) = asked(&answer, &[&public, &private]);
+        let listener = listener.unwrap();
+        for _ in 0..3 {
+            drop(listener.incoming());
+        }
+        worker.log("and nothing else").unwrap();
+        assert_eq!(monitor.hear(), json!({ "serving": {} }));
+        assert!(monitor.hear()["lifecycle"].is_object());
+
+        let answer = json!({ "answer": { "fds": 1 } });
+        let (listener, worker, mut monitor) = asked(&answer, &[&public]);
+        drop(listener.unwrap().incoming());
+        worker.log("nothing to tell").unwrap();
+        assert!(monitor.hear()["lifecycle"].is_object());
+    }
+}

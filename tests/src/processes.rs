@@ -1,0 +1,56 @@
+//! What the system tells of processes.
+
+use std::fs;
+use std::path::Path;
+
+/// One that is there, or was a moment ago.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Process {
+    /// Its id.
+    pub pid: u32,
+    /// `R`, `S`, `T` when it is stopped, `Z` when it is dead and not reaped, …
+    pub state: char,
+    /// The id of its parent.
+    pub parent: u32,
+    /// Its process group.
+    pub group: u32,
+    /// The foreground group of its terminal; -1 if it has none.
+    pub foreground: i64,
+    /// The processor time that it has used, in ticks of 10 ms.
+    pub ticks: u64,
+}
+
+impl Process {
+    /// `None`: there is none.
+    #[must_use]
+    pub fn of(pid: u32) -> Option<Process> {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // The name, which may hold anything, ends with the last parenthesis.
+        let (_, fields) = stat.rsplit_once(')')?;
+        let fields: Vec<&str> = fields.split_whitespace().collect();
+        let number = |at: usize| fields.get(at)?.parse::<u64>().ok();
+        Some(Process {
+            pid,
+            state: fields.first()?.chars().next()?,
+            parent: u32::try_from(number(1)?).ok()?,
+            group: u32::try_from(number(2)?).ok()?,
+            foreground: fields.get(5)?.parse().ok()?,
+            ticks: number(11)? + number(12)?,
+        })
+    }
+}
+
+/// Those that live and work in `folder`: a session's whole family, however it came to be.
+///
+/// # Panics
+/// If the system does not tell.
+#[must_use]
+pub fn working_in(folder: &Path) -> Vec<Process> {
+    let folder = folder.canonicalize().unwrap();
+    let entries = fs::read_dir("/proc").unwrap();
+    let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
+    pids.filter(|pid| fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|at| at == folder))
+        .filter_map(Process::of)
+        .filter(|process| !matches!(process.state, 'Z' | 'X'))
+        .collect()
+}
