@@ -3,6 +3,7 @@
 //! It is part of the crate, and compiled for fuzzing only, because the rooms it looks into are
 //! not public.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::config::{self, Config};
@@ -10,7 +11,7 @@ use crate::ipc::codec::{self, BadLine, LineBuffer, MAX_LINE};
 use crate::ipc::message::ToMonitor;
 use crate::machine::{
     Action, Asker, Backoff, Event, Exit, Generation, How, Jitter, Limit, Policy, Polling,
-    Readiness, Restarts, Supervisor, Time, Verdict,
+    Readiness, Restarts, Serving, Supervisor, Time, Verdict,
 };
 use crate::repl::{Resolved, Table};
 
@@ -181,11 +182,13 @@ struct Run {
     supervisor: Supervisor,
     now: Time,
     newest: Generation,
-    /// The newest worker is there, as far as the supervisor can know.
-    alive: bool,
+    /// The workers that are there, as far as the supervisor can know.
+    alive: Vec<Generation>,
+    /// The newest that has taken over.
+    heir: Generation,
     handlers_run: bool,
     finished: bool,
-    reported: Generation,
+    reported: BTreeSet<Generation>,
 }
 
 /// Due actions settle within so many calls, even if every timeout of the policy is zero.
@@ -199,10 +202,11 @@ impl Run {
             supervisor,
             now: Time::ZERO,
             newest: 0,
-            alive: false,
+            alive: Vec::new(),
+            heir: 0,
             handlers_run: false,
             finished: false,
-            reported: 0,
+            reported: BTreeSet::new(),
         }
     }
 
@@ -218,23 +222,24 @@ impl Run {
             }
             _ => {}
         }
-        let event = event(bytes, self.newest);
+        let companion = self.supervisor.snapshot().companion;
+        let event = event(bytes, self.newest, companion.map_or(0, |(of, _)| of));
         self.handle(event);
         self.settle();
     }
 
     fn handle(&mut self, event: Event) {
-        if let Event::Exited { generation, .. } = event
-            && generation == self.newest
-        {
-            self.alive = false;
+        if let Event::Exited { generation, .. } = event {
+            self.alive.retain(|&of| of != generation);
         }
         let before = self.supervisor.snapshot();
         let actions = self.supervisor.handle(self.now, event);
         // Of a process that is there it is not believed, and then there is no report.
         let is_report = |action: &Action| matches!(action, Action::Report { .. });
-        if matches!(event, Event::SpawnFailed { .. }) && actions.iter().any(is_report) {
-            self.alive = false;
+        if let Event::SpawnFailed { generation, .. } = event
+            && actions.iter().any(is_report)
+        {
+            self.alive.retain(|&of| of != generation);
         }
         if matches!(event, Event::Stop { .. }) {
             assert!(self.supervisor.snapshot().stopping);
@@ -266,19 +271,21 @@ impl Run {
             match *action {
                 Action::Spawn { generation } => {
                     assert!(!stopping, "a worker after a stop");
-                    assert!(!self.alive, "a worker beside another");
+                    assert!(self.alive.len() < 2, "a third worker");
                     assert_eq!(generation, self.newest + 1);
-                    (self.newest, self.alive) = (generation, true);
+                    self.newest = generation;
+                    self.alive.push(generation);
                 }
                 Action::Terminate { generation } | Action::Kill { generation } => {
-                    assert!(
-                        self.alive && generation == self.newest,
-                        "a signal to the dead"
-                    );
+                    assert!(self.alive.contains(&generation), "a signal to the dead");
+                }
+                Action::TakeOver { generation } => {
+                    assert!(!stopping && self.alive.contains(&generation));
+                    assert!(generation > self.heir, "it took over before");
+                    self.heir = generation;
                 }
                 Action::Report { generation, .. } => {
-                    assert!(generation > self.reported, "a second report");
-                    self.reported = generation;
+                    assert!(self.reported.insert(generation), "a second report");
                 }
                 Action::RunExitHandlers { .. } => {
                     assert!(stopping && !std::mem::replace(&mut self.handlers_run, true));
@@ -352,12 +359,13 @@ fn policy(bytes: &mut Bytes<'_>) -> Policy {
     }
 }
 
-fn event(bytes: &mut Bytes<'_>, newest: Generation) -> Event {
+fn event(bytes: &mut Bytes<'_>, newest: Generation, companion: Generation) -> Event {
     let (kind, value) = (bytes.next(), bytes.next());
-    // Most events are of the worker that is there; some are late, some of no worker at all.
+    // Most events are of a worker that is there; some are late, some of no worker at all.
     let generation = match kind >> 5 {
         0 => newest.saturating_sub(1),
         1 => newest + 1,
+        2 | 3 if companion > 0 => companion,
         _ => newest,
     };
     let jitter = Jitter(u16::from(value) * 257);
@@ -406,6 +414,15 @@ fn event(bytes: &mut Bytes<'_>, newest: Generation) -> Event {
             }
         }
         11 => Event::Restart { how },
+        12 if value >= 0xc0 => Event::Reload,
+        12 if value >= 0x80 => Event::Serves {
+            generation,
+            serving: match value % 3 {
+                0 => Serving::Own,
+                1 => Serving::Held,
+                _ => Serving::Private,
+            },
+        },
         _ => Event::HandlersDone,
     }
 }
