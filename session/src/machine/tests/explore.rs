@@ -291,6 +291,7 @@ impl Normal {
             Beside::Incoming(worker) | Beside::Outgoing(worker) => self.worker(worker),
         }
         supervisor.generation = self.generation(supervisor.generation);
+        supervisor.active = self.generation(supervisor.active);
         let failures = &mut supervisor.failures;
         failures.consecutive = failures.consecutive.min(ENOUGH_FAILURES);
         if let Some(limit) = supervisor.policy.limit {

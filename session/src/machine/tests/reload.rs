@@ -752,6 +752,11 @@ fn an_incoming_worker_that_leaves_or_is_dead_takes_nobodys_place() {
         };
         assert_eq!(found, want, "{cause:?}");
         assert_eq!(crashed.companion(), Some((2, Companion::Incoming)));
+        // What is told of the active worker is not told of the one beside it.
+        assert_eq!(
+            (crashed.state(), crashed.generation()),
+            (State::BackingOff, 1)
+        );
 
         sim.quietly(restart(How::Force));
         assert_eq!(sim.dies(1, Exit::Signal(9)), [AT_ONCE, spawn(3)]);
