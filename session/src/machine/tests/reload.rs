@@ -965,3 +965,21 @@ fn a_dead_worker_accompanies_nobody() {
     let want = [told, ask(2, Leaving::Unhealthy)];
     sim.event(probed(2, Verdict::Unhealthy), &want);
 }
+
+/// A worker could put its probes off for ever, or have itself probed as fast as it talks.
+#[test]
+fn saying_where_it_serves_moves_no_probe_of_a_worker() {
+    let mut sim = Sim::ready(probing());
+    sim.advance(INTERVAL - ms(1), &[]);
+    for serving in [Serving::Held, Serving::Private, Serving::Private] {
+        sim.event(serves(1, serving), &[]);
+    }
+    sim.exactly_after(ms(1), &[probe(1)]);
+
+    let mut sim = Sim::starting(probing());
+    sim.event(serves(1, Serving::Private), &[]);
+    sim.advance(Duration::ZERO, &[probe(1)]);
+    sim.event(probed(1, Verdict::Unhealthy), &[]);
+    sim.event(serves(1, Serving::Private), &[]);
+    sim.exactly_after(FIRST_PROBE * 2, &[probe(1)]);
+}
