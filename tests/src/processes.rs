@@ -2,6 +2,15 @@
 
 use std::fs;
 use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::running::PATIENCE;
+
+/// What an idle process may use, however long it is watched.
+const IDLE_TICKS: u64 = 2;
+/// Between two looks at a process that must not be stopped.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// One that is there, or was a moment ago.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,4 +62,32 @@ pub fn working_in(folder: &Path) -> Vec<Process> {
         .filter_map(Process::of)
         .filter(|process| !matches!(process.state, 'Z' | 'X'))
         .collect()
+}
+
+/// Watches processes for some time: none is stopped, and none costs anything. One that has just
+/// started may have to settle first; one that is busy never does.
+///
+/// # Panics
+/// If one is stopped, gone or busy.
+#[track_caller]
+pub fn expect_idle(pids: &[u32], during: Duration) {
+    let look = |pid: &u32| Process::of(*pid).unwrap();
+    let deadline = Instant::now() + PATIENCE / 2;
+    loop {
+        let before: Vec<Process> = pids.iter().map(look).collect();
+        let end = Instant::now() + during;
+        while Instant::now() < end {
+            for process in pids.iter().map(look) {
+                assert_ne!(process.state, 'T', "stopped: {process:?}");
+            }
+            thread::sleep(LOOK);
+        }
+        let used = |process: &Process| look(&process.pid).ticks - process.ticks;
+        let used: Vec<u64> = before.iter().map(used).collect();
+        if used.iter().all(|ticks| *ticks <= IDLE_TICKS) {
+            return;
+        }
+        let is_over = Instant::now() >= deadline;
+        assert!(!is_over, "used {used:?} ticks in {during:?}");
+    }
 }

@@ -2,8 +2,9 @@
 
 use std::collections::VecDeque;
 
-/// Enough for any burst of the monitor; a reader that is this far behind reads a terminal by eye.
-pub(crate) const MAX_QUEUED_LINES: usize = 1024;
+/// Enough for any burst of the monitor, a report with all of its kept output (some 1030 lines of
+/// usual length) among them; a reader that is this far behind reads a terminal by eye.
+pub(crate) const MAX_QUEUED_LINES: usize = 2048;
 
 /// What a stalled terminal may cost the monitor in memory.
 pub(crate) const MAX_QUEUED_BYTES: usize = 256 * 1024;
