@@ -182,8 +182,10 @@ struct Run {
     supervisor: Supervisor,
     now: Time,
     newest: Generation,
-    /// The newest worker is there, as far as the supervisor can know.
-    alive: BTreeSet<Generation>,
+    /// The workers that are there, as far as the supervisor can know.
+    alive: Vec<Generation>,
+    /// The newest that has taken over.
+    heir: Generation,
     handlers_run: bool,
     finished: bool,
     reported: BTreeSet<Generation>,
@@ -200,7 +202,8 @@ impl Run {
             supervisor,
             now: Time::ZERO,
             newest: 0,
-            alive: BTreeSet::new(),
+            alive: Vec::new(),
+            heir: 0,
             handlers_run: false,
             finished: false,
             reported: BTreeSet::new(),
@@ -219,14 +222,15 @@ impl Run {
             }
             _ => {}
         }
-        let event = event(bytes, self.newest);
+        let companion = self.supervisor.snapshot().companion;
+        let event = event(bytes, self.newest, companion.map_or(0, |(of, _)| of));
         self.handle(event);
         self.settle();
     }
 
     fn handle(&mut self, event: Event) {
         if let Event::Exited { generation, .. } = event {
-            self.alive.remove(&generation);
+            self.alive.retain(|&of| of != generation);
         }
         let before = self.supervisor.snapshot();
         let actions = self.supervisor.handle(self.now, event);
@@ -235,7 +239,7 @@ impl Run {
         if let Event::SpawnFailed { generation, .. } = event
             && actions.iter().any(is_report)
         {
-            self.alive.remove(&generation);
+            self.alive.retain(|&of| of != generation);
         }
         if matches!(event, Event::Stop { .. }) {
             assert!(self.supervisor.snapshot().stopping);
@@ -270,13 +274,16 @@ impl Run {
                     assert!(self.alive.len() < 2, "a third worker");
                     assert_eq!(generation, self.newest + 1);
                     self.newest = generation;
-                    self.alive.insert(generation);
+                    self.alive.push(generation);
                 }
                 Action::Terminate { generation } | Action::Kill { generation } => {
                     assert!(self.alive.contains(&generation), "a signal to the dead");
                 }
-                // It may be dead already, and its last words on their way.
-                Action::TakeOver { generation } => assert!(generation <= self.newest),
+                Action::TakeOver { generation } => {
+                    assert!(!stopping && self.alive.contains(&generation));
+                    assert!(generation > self.heir, "it took over before");
+                    self.heir = generation;
+                }
                 Action::Report { generation, .. } => {
                     assert!(self.reported.insert(generation), "a second report");
                 }
@@ -352,13 +359,13 @@ fn policy(bytes: &mut Bytes<'_>) -> Policy {
     }
 }
 
-fn event(bytes: &mut Bytes<'_>, newest: Generation) -> Event {
+fn event(bytes: &mut Bytes<'_>, newest: Generation, companion: Generation) -> Event {
     let (kind, value) = (bytes.next(), bytes.next());
-    // Most events are of the newest worker; some are of the one before, which may still be there,
-    // some of no worker at all.
+    // Most events are of a worker that is there; some are late, some of no worker at all.
     let generation = match kind >> 5 {
-        0 | 2 => newest.saturating_sub(1),
+        0 => newest.saturating_sub(1),
         1 => newest + 1,
+        2 | 3 if companion > 0 => companion,
         _ => newest,
     };
     let jitter = Jitter(u16::from(value) * 257);
@@ -367,7 +374,7 @@ fn event(bytes: &mut Bytes<'_>, newest: Generation) -> Event {
     } else {
         How::Force
     };
-    match kind % 15 {
+    match kind % 13 {
         0 => Event::Spawned { generation },
         1 => Event::SpawnFailed { generation, jitter },
         2 => Event::Hello { generation },
@@ -407,13 +414,13 @@ fn event(bytes: &mut Bytes<'_>, newest: Generation) -> Event {
             }
         }
         11 => Event::Restart { how },
-        12 => Event::Reload,
-        13 => Event::Serves {
+        12 if value >= 0xc0 => Event::Reload,
+        12 if value >= 0x80 => Event::Serves {
             generation,
-            serving: if value & 1 == 0 {
-                Serving::Held
-            } else {
-                Serving::Private
+            serving: match value % 3 {
+                0 => Serving::Own,
+                1 => Serving::Held,
+                _ => Serving::Private,
             },
         },
         _ => Event::HandlersDone,

@@ -205,8 +205,10 @@ impl Worker {
         out: &mut Vec<Action>,
     ) {
         // It may say both, of two listeners, and the private one stays.
-        self.serving = self.serving.max(serving);
-        if self.serving != Serving::Private {
+        let before = self.serving;
+        self.serving = before.max(serving);
+        // Said again it is no news: a worker is not to move its probes by talking.
+        if self.serving == before || self.serving != Serving::Private {
             return;
         }
         match (self.phase, policy.readiness) {

@@ -147,9 +147,7 @@ impl Supervisor {
     }
 
     fn take_over(&mut self, now: Time, heir: Worker, out: &mut Vec<Action>) {
-        let generation = heir.generation;
-        out.push(Action::TakeOver { generation });
-        out.push(Action::Tell(Notice::TookOver { generation }));
+        self.succeed(heir.generation, out);
         match std::mem::replace(&mut self.slot, Slot::Occupied(heir)) {
             Slot::Empty | Slot::BackingOff { .. } => {}
             Slot::Occupied(mut old) => {
@@ -169,12 +167,16 @@ impl Supervisor {
         let Beside::Incoming(heir) = self.beside.take() else {
             return false;
         };
-        let generation = heir.generation;
-        out.push(Action::TakeOver { generation });
-        out.push(Action::Tell(Notice::TookOver { generation }));
+        self.succeed(heir.generation, out);
         self.slot = Slot::Occupied(heir);
         self.accompany_active(now, out);
         true
+    }
+
+    fn succeed(&mut self, generation: Generation, out: &mut Vec<Action>) {
+        self.active = generation;
+        out.push(Action::TakeOver { generation });
+        out.push(Action::Tell(Notice::TookOver { generation }));
     }
 
     /// The worker beside the active one is dead, and what it had to say is in.

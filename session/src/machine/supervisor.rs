@@ -18,6 +18,8 @@ pub(crate) struct Supervisor {
     pub(super) beside: Beside,
     /// Of the newest worker.
     pub(super) generation: Generation,
+    /// Of the active worker, or of the one before while there is none.
+    pub(super) active: Generation,
     pub(super) failures: Failures,
     /// Some worker of this session has been ready.
     pub(super) ever_ready: bool,
@@ -104,6 +106,7 @@ impl Supervisor {
             slot: Slot::Empty,
             beside: Beside::Nobody,
             generation: 0,
+            active: 0,
             failures: Failures::default(),
             ever_ready: false,
         };
@@ -247,10 +250,7 @@ impl Supervisor {
     pub(crate) fn snapshot(&self) -> Snapshot {
         Snapshot {
             state: self.state(),
-            generation: match &self.slot {
-                Slot::Occupied(worker) => worker.generation,
-                Slot::Empty | Slot::BackingOff { .. } => self.generation,
-            },
+            generation: self.active,
             companion: self.beside.companion(),
             stopping: self.want != Want::Run,
             next_deadline: self.next_deadline(),
@@ -305,7 +305,9 @@ impl Supervisor {
 
     pub(super) fn spawn(&mut self, out: &mut Vec<Action>) {
         let accompanied = self.beside.can_answer();
-        self.slot = Slot::Occupied(self.new_worker(accompanied, out));
+        let worker = self.new_worker(accompanied, out);
+        self.active = worker.generation;
+        self.slot = Slot::Occupied(worker);
     }
 
     fn spawned(&mut self, now: Time, generation: Generation, out: &mut Vec<Action>) {

@@ -752,6 +752,11 @@ fn an_incoming_worker_that_leaves_or_is_dead_takes_nobodys_place() {
         };
         assert_eq!(found, want, "{cause:?}");
         assert_eq!(crashed.companion(), Some((2, Companion::Incoming)));
+        // What is told of the active worker is not told of the one beside it.
+        assert_eq!(
+            (crashed.state(), crashed.generation()),
+            (State::BackingOff, 1)
+        );
 
         sim.quietly(restart(How::Force));
         assert_eq!(sim.dies(1, Exit::Signal(9)), [AT_ONCE, spawn(3)]);
@@ -811,17 +816,9 @@ fn an_old_worker_that_is_unkillable_hinders_the_next_reload_only() {
         sim.quietly(serves(2, Serving::Held));
         sim.event(Event::Reload, &[CANNOT_RESTART]);
         sim.exactly_after(INTERVAL, &[probe(2)]);
-        // Its end, when it comes after all, disturbs no probe.
         let mut freed = sim.clone();
         freed.quietly(exited(1, Exit::Signal(9)));
         freed.event(Event::Reload, &[ALREADY_RELOADING]);
-        freed.pass(SETTLE);
-        let told = tell(Notice::Unhealthy {
-            generation: 2,
-            failures: 1,
-        });
-        let want = [told, ask(2, Leaving::Unhealthy)];
-        freed.event(probed(2, Verdict::Unhealthy), &want);
         sim.event(probed(2, Verdict::Healthy), &[]);
         let mut stopped = sim.clone();
         stopped.quietly(operator_stop(How::Clean));
@@ -898,17 +895,91 @@ fn a_worker_that_serves_before_its_hello_is_ready_with_it() {
 
 #[test]
 fn a_new_polling_interval_reaches_both() {
-    let mut sim = Sim::outgoing(probing(), Serving::Held);
+    let mut sim = Sim::incoming(probing(), Serving::Private);
     let polling = Event::SetPolling {
         interval: secs(7),
         timeout: secs(1),
         now: true,
     };
     sim.event(polling, &[]);
-    assert_eq!(sim.dies(1, Exit::Code(0)), []);
-    let probe = Action::Probe {
-        generation: 2,
+    let probe = |generation| Action::Probe {
+        generation,
         timeout: secs(1),
     };
-    sim.exactly_after(secs(7), &[probe]);
+    sim.event(serves(2, Serving::Private), &[]);
+    sim.advance(Duration::ZERO, &[probe(2)]);
+    sim.dies(2, Exit::Code(1));
+    sim.exactly_after(secs(7), &[probe(1)]);
+}
+
+#[test]
+fn a_worker_beside_one_that_drains_is_accompanied_from_its_first_moment() {
+    let no_delay = Backoff {
+        min: Duration::ZERO,
+        ..policy().backoff
+    };
+    let mut sim = Sim::outgoing(
+        Policy {
+            backoff: no_delay,
+            ..policy_of(Readiness::Hello)
+        },
+        Serving::Held,
+    );
+    let want = [report(2, CauseKind::Exit), AT_ONCE, spawn(3)];
+    assert_eq!(sim.dies(2, Exit::Code(1)), want);
+    sim.quietly(spawned(3));
+    sim.event(hello(3), &[]);
+    sim.event(says_ready(3), &[told_ready(3)]);
+}
+
+/// Being alone has made it ready, and it is a ready worker like any other.
+#[test]
+fn a_worker_that_its_promotion_made_ready_ends_no_session_by_its_code() {
+    let mut sim = Sim::handshaking(policy_of(Readiness::Hello));
+    sim.quietly(serves(1, Serving::Held));
+    sim.event(Event::Reload, &[told_reloading(2), spawn(2)]);
+    sim.quietly(spawned(2));
+    sim.quietly(hello(2));
+    let [over, told] = taken_over(2);
+    let want = [report(1, CauseKind::Exit), over, told, told_ready(2)];
+    assert_eq!(sim.dies(1, Exit::Signal(9)), want);
+    let want = [report(2, CauseKind::Exit), told_delay(MIN * 2)];
+    assert_eq!(sim.dies(2, Exit::Code(0)), want);
+}
+
+/// It answers no more, so the probe that begins before its last words are in is no other's.
+#[test]
+fn a_dead_worker_accompanies_nobody() {
+    let mut sim = Sim::outgoing_unkillable(probing(), Serving::Held);
+    sim.advance(INTERVAL, &[probe(2)]);
+    sim.event(probed(2, Verdict::Healthy), &[]);
+    sim.advance(INTERVAL - ms(50), &[]);
+    sim.quietly(exited(1, Exit::Signal(9)));
+    sim.exactly_after(ms(50), &[probe(2)]);
+    sim.advance(SETTLE, &[]);
+    assert_eq!(sim.companion(), None);
+    let told = tell(Notice::Unhealthy {
+        generation: 2,
+        failures: 1,
+    });
+    let want = [told, ask(2, Leaving::Unhealthy)];
+    sim.event(probed(2, Verdict::Unhealthy), &want);
+}
+
+/// A worker could put its probes off for ever, or have itself probed as fast as it talks.
+#[test]
+fn saying_where_it_serves_moves_no_probe_of_a_worker() {
+    let mut sim = Sim::ready(probing());
+    sim.advance(INTERVAL - ms(1), &[]);
+    for serving in [Serving::Held, Serving::Private, Serving::Private] {
+        sim.event(serves(1, serving), &[]);
+    }
+    sim.exactly_after(ms(1), &[probe(1)]);
+
+    let mut sim = Sim::starting(probing());
+    sim.event(serves(1, Serving::Private), &[]);
+    sim.advance(Duration::ZERO, &[probe(1)]);
+    sim.event(probed(1, Verdict::Unhealthy), &[]);
+    sim.event(serves(1, Serving::Private), &[]);
+    sim.exactly_after(FIRST_PROBE * 2, &[probe(1)]);
 }

@@ -421,6 +421,13 @@ impl Witness {
         let beside = self
             .companion()
             .map(|worker| (worker.generation, worker.phase, incoming));
+        if let Some((generation, ..)) = active {
+            let told = self.supervisor.snapshot().generation;
+            hold!(
+                told == generation,
+                "worker {told} is told of as the active one"
+            );
+        }
         for (generation, phase, incoming) in active.into_iter().chain(beside) {
             let Some(seen) = self.seen_mut(generation) else {
                 return Err(format!("worker {generation} was never asked for"));
