@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -364,4 +365,29 @@ fn a_stop_does_not_wait_for_a_program_that_is_being_checked_and_leaves_it_not_be
     assert_eq!(status.code(), Some(0));
     assert!(took < Duration::from_secs(2), "{took:?}");
     expect_gone(pid, Duration::from_secs(2));
+}
+
+#[test]
+fn a_new_program_that_was_never_ready_is_not_what_comes_back() {
+    let (mut session, deployed) = Deployed::start();
+    let inode = |pid: u32| fs::metadata(format!("/proc/{pid}/exe")).unwrap().ino();
+    let served = fs::metadata(deployed.program()).unwrap().ino();
+    deployed.replace(HOLDS);
+    set_mode(&session, "hang");
+    session.enter("reload");
+    let new = session.expect_spawn();
+    assert_ne!(inode(new), served);
+    signal_pid(pid(&session.get("/")), "KILL");
+    session.expect("generation 2 has taken over");
+    set_mode(&session, "serve");
+    signal_pid(new, "KILL");
+    let next = session.expect_spawn();
+    assert_eq!(inode(next), served);
+    expect_generation(&mut session, 3);
+}
+
+/// The pid in an answer of `holds`.
+fn pid(answer: &str) -> u32 {
+    let (_, after) = answer.split_once("pid ").unwrap();
+    after.split(',').next().unwrap().parse().unwrap()
 }

@@ -121,17 +121,19 @@ impl Driver {
         self.supervisor.snapshot().companion == Some((generation, Companion::Incoming))
     }
 
-    /// The worker is the active one from now on: messages go to it, and if it runs a new program,
-    /// so do those that follow it.
+    /// The worker is the active one from now on: messages go to it.
     fn take_over(&mut self, generation: Generation) {
-        let Some(record) = self.record(generation) else {
-            return;
-        };
-        let (peer, candidate) = (record.peer.clone(), record.candidate.take());
-        if let Some(peer) = peer {
+        let record = self.record(generation);
+        if let Some(peer) = record.and_then(|record| record.peer.clone()) {
             self.parts.handle.set_peer(peer);
         }
-        if let Some(program) = candidate {
+    }
+
+    /// A new program has proven itself by getting ready, and not before: if it takes the place of
+    /// a worker that died and fails then, the next one runs what did serve.
+    fn end_trial(&mut self, generation: Generation) {
+        let record = self.record(generation);
+        if let Some(program) = record.and_then(|record| record.candidate.take()) {
             self.adopt(program);
         }
     }
@@ -230,6 +232,9 @@ impl Driver {
             Notice::Forcing | Notice::Stopping { how: How::Force }
         ) {
             self.forced = true;
+        }
+        if let Notice::Ready { generation } = notice {
+            self.end_trial(generation);
         }
         self.ended_by_itself |= matches!(notice, Notice::EndedByItself { .. });
         let config = &self.parts.config;

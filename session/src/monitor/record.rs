@@ -31,7 +31,7 @@ pub(super) struct Record {
     pub(super) spawned: Instant,
     /// Has answered a probe well: then the listening socket is its own.
     pub(super) trusted: bool,
-    /// It runs another program than the workers before it, which is on trial until it takes over.
+    /// It runs another program than the workers before it, which is on trial until it is ready.
     pub(super) candidate: Option<Arc<Program>>,
     pub(super) death: Option<Death>,
     /// What the worker itself said of its crash.
