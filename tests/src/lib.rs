@@ -1,5 +1,6 @@
 //! Support for the process tests.
 
+pub mod faults;
 pub mod load;
 pub mod mini_monitor;
 pub mod processes;
