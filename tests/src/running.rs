@@ -3,6 +3,7 @@
 //! Nothing here sleeps and hopes: everything waits for an event, and every wait has a deadline.
 
 use std::fmt::Write as _;
+use std::hash::{BuildHasher, RandomState};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -465,16 +466,19 @@ pub fn free_port() -> u16 {
         .port()
 }
 
-/// A new folder of this test's own.
+/// A new folder of this test's own. (The id of a process is no name for it: in a namespace of its
+/// own, each has the same.)
 ///
 /// # Panics
 /// If it cannot be made.
 #[must_use]
 pub fn folder() -> PathBuf {
-    use std::sync::atomic::{AtomicU32, Ordering};
-    static COUNT: AtomicU32 = AtomicU32::new(0);
-    let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    let folder = env::temp_dir().join(format!("session-test-{}-{count}", process::id()));
-    fs::create_dir_all(&folder).unwrap();
-    folder
+    loop {
+        let unique = RandomState::new().hash_one(process::id());
+        let folder = env::temp_dir().join(format!("session-test-{unique:016x}"));
+        match fs::create_dir(&folder) {
+            Ok(()) => return folder,
+            Err(error) => assert_eq!(error.kind(), io::ErrorKind::AlreadyExists, "{error}"),
+        }
+    }
 }
