@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::running::PATIENCE;
+use crate::running::{PATIENCE, folder};
 
 /// Sends a signal at once; `kill` as a program takes some milliseconds. `false`: there is no such
 /// process.
@@ -172,6 +173,53 @@ pub fn children_of(parent: u32) -> Vec<(u32, char)> {
         .filter(|process| process.parent == parent)
         .map(|process| (process.pid, process.state))
         .collect()
+}
+
+/// A control group of version 1. Nobody may be in it any more when it is dropped.
+#[derive(Debug)]
+pub struct Group(PathBuf);
+
+impl Group {
+    /// Of this controller.
+    ///
+    /// # Panics
+    /// If it cannot be made.
+    #[must_use]
+    pub fn new(controller: &str) -> Group {
+        let name = folder();
+        fs::remove_dir(&name).unwrap();
+        let controller = Path::new("/sys/fs/cgroup").join(controller);
+        let path = controller.join(name.file_name().unwrap());
+        fs::create_dir(&path).unwrap();
+        Group(path)
+    }
+
+    /// Writes one of its files.
+    ///
+    /// # Panics
+    /// If it cannot be written.
+    #[track_caller]
+    pub fn set(&self, file: &str, value: &str) {
+        fs::write(self.0.join(file), value).unwrap();
+    }
+
+    /// A command that starts in it.
+    #[must_use]
+    pub fn command(&self, program: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo $$ >\"$0/cgroup.procs\" && exec \"$@\""]);
+        command.arg(&self.0).arg(program);
+        command
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let deadline = Instant::now() + PATIENCE;
+        while fs::remove_dir(&self.0).is_err() && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
 }
 
 /// A small generator, so that what is done at random can be done again.
