@@ -62,6 +62,10 @@ fn greet_badly(words: &[String]) {
         assert!(written.is_ok(), "{written:?}");
     }
     if has(words, "mute") || has(words, "garbled") {
+        if has(words, "ignore-term") {
+            let ignored = ignore_term();
+            assert!(ignored.is_ok(), "{ignored:?}");
+        }
         park();
     }
 }
