@@ -144,12 +144,19 @@ fn ignore_term() -> nix::Result<()> {
     unsafe { signal(Signal::SIGTERM, SigHandler::SigIgn) }.map(drop)
 }
 
-/// One request, whose head is assumed to come at once.
+/// One request. All of its head is read: an answer that comes before that may be lost with what
+/// was not.
 fn visit(worker: &Worker, visitor: &mut TcpStream) -> io::Result<()> {
     visitor.set_read_timeout(Some(Duration::from_secs(2)))?;
-    let mut head = [0; 1024];
-    let count = visitor.read(&mut head)?;
-    let head = String::from_utf8_lossy(&head[..count]);
+    let mut head = Vec::new();
+    let mut piece = [0; 1024];
+    while !head.ends_with(b"\r\n\r\n") && head.len() < 16 * 1024 {
+        match visitor.read(&mut piece)? {
+            0 => return Ok(()),
+            count => head.extend_from_slice(&piece[..count]),
+        }
+    }
+    let head = String::from_utf8_lossy(&head);
     let path = head.split(' ').nth(1).unwrap_or_default();
     let body = match path {
         "/abort" => process::abort(),
