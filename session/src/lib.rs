@@ -134,6 +134,8 @@ compile_error!(
 #[doc(hidden)]
 pub mod __fuzz;
 mod config;
+#[cfg(feature = "webhook")]
+mod courier;
 mod error;
 mod ipc;
 mod launch;

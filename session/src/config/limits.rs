@@ -13,6 +13,11 @@ pub(crate) const MAX_BYTES: usize = 256 * 1024;
 /// Far more nesting than a person writes, far less than a thread's stack can take.
 pub(crate) const MAX_DEPTH: usize = 64;
 
+/// A webhook's address, as long as servers and proxies take one.
+pub(crate) const MAX_URL: usize = 2048;
+/// A host's name, as long as DNS has one.
+pub(crate) const MAX_HOST: usize = 253;
+
 /// Ports that any user may bind.
 pub(crate) const PORT_RANGE: RangeInclusive<u16> = 1024..=65535;
 /// Ports once `allowPrivilegedPorts` is set; 0 would be another port after each restart.
@@ -49,6 +54,8 @@ pub(crate) fn check_port(value: u64, allow_privileged: bool) -> Result<u16, Stri
 pub(super) struct Refusal {
     expected: String,
     advice: Option<String>,
+    /// What was there, where it must not be shown as it is.
+    found: Option<String>,
 }
 
 impl Refusal {
@@ -56,6 +63,7 @@ impl Refusal {
         Refusal {
             expected: expected.into(),
             advice: None,
+            found: None,
         }
     }
 
@@ -64,9 +72,21 @@ impl Refusal {
         self
     }
 
+    /// The value may be a secret: these words are told in its place.
+    pub(super) fn instead(mut self, found: String) -> Refusal {
+        self.found = Some(found);
+        self
+    }
+
+    pub(super) fn own_words(&self) -> Option<&str> {
+        self.found.as_deref()
+    }
+
     /// The whole sentence, once it is known what was there.
     pub(super) fn found(&self, found: impl Display) -> String {
-        let Refusal { expected, advice } = self;
+        let Refusal {
+            expected, advice, ..
+        } = self;
         match advice {
             Some(advice) => format!("expected {expected}, found {found} ({advice})"),
             None => format!("expected {expected}, found {found}"),

@@ -2,7 +2,7 @@
 //!
 //! `load` reads the file, `text` and `json` make a tree of it that knows its lines and columns,
 //! and `validate` turns the tree into a [`Config`] or tells all that is wrong with it at once,
-//! object by object (`section`) and value by value (`value`), within the `limits`.
+//! object by object (`section`) and value by value (`value`, `url`), within the `limits`.
 
 mod fault;
 mod json;
@@ -12,6 +12,7 @@ mod section;
 #[cfg(test)]
 mod tests;
 mod text;
+mod url;
 mod validate;
 mod value;
 
@@ -51,6 +52,8 @@ pub(crate) struct Config {
     pub(crate) grace: Duration,
     pub(crate) restart: Restart,
     pub(crate) worker: WorkerRights,
+    /// Where crash reports are posted; it may be a secret.
+    pub(crate) webhook: Option<String>,
     /// The user's own settings, handed to the worker as they are.
     pub(crate) app: serde_json::Value,
 }
@@ -136,6 +139,7 @@ impl Default for Config {
                 may_set_port: true,
                 die_with_monitor: DieWithMonitor::Drain,
             },
+            webhook: None,
             app: serde_json::Value::Null,
         }
     }

@@ -142,7 +142,10 @@ fn unknown_key(name: &str, known: &[&str]) -> String {
 }
 
 pub(super) fn refuse(faults: &mut Faults, node: &Node<'_>, path: &Path<'_>, refusal: &Refusal) {
-    faults.add(node.at, path, || refusal.found(shown(&node.json)));
+    faults.add(node.at, path, || match refusal.own_words() {
+        Some(found) => refusal.found(found),
+        None => refusal.found(shown(&node.json)),
+    });
 }
 
 /// A value as a message names it.

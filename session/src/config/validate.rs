@@ -7,7 +7,7 @@ use super::json::{Json, Member, Node};
 use super::limits::{self, Quoted, Refusal, whole};
 use super::section::{Section, refuse, repeated_keys};
 use super::value::{
-    boolean, choice, count, host, identifier, is_label, max_failures, number, plain, route,
+    boolean, choice, count, host, identifier, is_label, max_failures, number, plain, route, webhook,
 };
 use super::{Config, DieWithMonitor, Readiness, RestartPolicy, SERVER_PORT};
 use crate::near::near;
@@ -58,6 +58,7 @@ pub(super) fn config(root: &Node<'_>, faults: &mut Faults) -> Config {
     lifetime(&top, &mut config, faults);
     restart(&top, &mut config, faults);
     worker(&top, &mut config, faults);
+    notify(&top, &mut config, faults);
     not_built_yet(&top, faults);
     if let Some(node) = top.find("app") {
         config.app = plain(node, &top.path("app"), faults);
@@ -266,19 +267,14 @@ fn worker(top: &Section<'_>, config: &mut Config, faults: &mut Faults) {
     );
 }
 
-/// Keys that are kept free: the one value that asks for nothing is taken, and no other.
+fn notify(top: &Section<'_>, config: &mut Config, faults: &mut Faults) {
+    let path = top.path("notify");
+    let section = Section::new(top.find("notify"), path, Some(NOTIFY_KEYS), faults);
+    section.set("webhook", webhook, &mut config.webhook, faults);
+}
+
+/// A key that is kept free: the one value that asks for nothing is taken, and no other.
 fn not_built_yet(top: &Section<'_>, faults: &mut Faults) {
-    let notify = Section::new(
-        top.find("notify"),
-        top.path("notify"),
-        Some(NOTIFY_KEYS),
-        faults,
-    );
-    let webhook = |json: &Json<'_>| match json {
-        Json::Null => Ok(()),
-        _ => Err(Refusal::expected("`null`").advise(Some("a webhook is not built yet".into()))),
-    };
-    notify.set("webhook", webhook, &mut (), faults);
     let spare = |json: &Json<'_>| match json {
         Json::Bool(false) => Ok(()),
         _ => Err(Refusal::expected("`false`").advise(Some("a spare is not built yet".into()))),

@@ -8,6 +8,7 @@ use super::fault::{Faults, Path};
 use super::json::{Json, Member, Node};
 use super::limits::{self, Refusal, did_you_mean, one_of, whole};
 use super::section::refuse;
+use super::url;
 use crate::near::near;
 
 pub(super) fn boolean(json: &Json<'_>) -> Result<bool, Refusal> {
@@ -86,6 +87,14 @@ pub(super) fn route(json: &Json<'_>) -> Result<Option<String>, Refusal> {
         _ => Err(Refusal::expected(
             "`null` or a path: `/`, then visible ASCII without spaces",
         )),
+    }
+}
+
+pub(super) fn webhook(json: &Json<'_>) -> Result<Option<String>, Refusal> {
+    match json {
+        Json::Null => Ok(None),
+        Json::Text(text) => url::check(text).map(|()| Some(text.clone())),
+        _ => Err(Refusal::expected(url::EXPECTED)),
     }
 }
 

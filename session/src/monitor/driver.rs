@@ -22,6 +22,7 @@ use super::sources::io::{self, Io};
 use super::sources::prober::Probers;
 use super::sources::waiter::Waiters;
 use super::spawn::{Program, Recipe};
+use super::webhook::Webhook;
 use crate::config::Config;
 use crate::error::{Result, exit_code};
 use crate::ipc::dispatch::Dispatcher;
@@ -77,6 +78,7 @@ pub(super) struct Driver {
     pub(super) candidate: Option<Arc<Program>>,
     /// A program is being checked, and this is what waits for it.
     pub(super) check: Option<Check>,
+    pub(super) webhook: Webhook,
     pub(super) records: Vec<Record>,
     pub(super) reports: VecDeque<CrashReport>,
     pub(super) restarts: u64,
@@ -109,6 +111,7 @@ impl Driver {
         // Without randomness the delays of many monitors fall together, which is no reason to fail.
         let _ = getrandom::fill(&mut seed);
         let (supervisor, first) = Supervisor::start(policy(&parts.config));
+        let webhook = Webhook::new(&parts.config);
         Ok(Driver {
             parts,
             supervisor,
@@ -121,6 +124,7 @@ impl Driver {
             on_disk: OnDisk::find(),
             candidate: None,
             check: None,
+            webhook,
             records: Vec::new(),
             reports: VecDeque::new(),
             restarts: 0,
@@ -167,6 +171,7 @@ impl Driver {
             }
             let actions = self.supervisor.handle_timeout(self.now());
             self.perform_all(actions);
+            self.tell_webhook();
         }
     }
 
@@ -175,9 +180,13 @@ impl Driver {
     }
 
     fn next_deadline(&self) -> Option<Instant> {
-        let supervisor = self.supervisor.next_deadline().map(|at| self.started + at);
+        let own = [
+            self.supervisor.next_deadline(),
+            self.webhook.next_deadline(),
+        ];
+        let own = own.into_iter().flatten().min().map(|at| self.started + at);
         let finishing = self.finishing.map(|(_, deadline)| deadline);
-        [supervisor, finishing].into_iter().flatten().min()
+        [own, finishing].into_iter().flatten().min()
     }
 
     /// Hands an event to the supervisor, and does what follows.
@@ -246,6 +255,8 @@ impl Driver {
             Input::Reload => self.reload(),
             Input::Checked { answer, order } => self.checked(answer, order),
             Input::Ask(ask) => self.answer(ask),
+            #[cfg(feature = "webhook")]
+            Input::Delivered(outcome) => self.delivered(outcome),
         }
     }
 
@@ -337,8 +348,9 @@ impl Driver {
             record.output.get_or_insert_with(Default::default);
         }
         self.settle();
-        if !self.forced {
-            let until = self.hooks_until();
+        let until = (!self.forced).then(|| self.hooks_until());
+        self.finish_webhook(until);
+        if let Some(until) = until {
             self.parts
                 .hooks
                 .finish(until.saturating_duration_since(Instant::now()));

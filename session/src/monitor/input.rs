@@ -68,6 +68,9 @@ pub(crate) enum Input {
         order: Order,
     },
     Ask(Ask),
+    /// What became of a message to the webhook.
+    #[cfg(feature = "webhook")]
+    Delivered(std::result::Result<(), String>),
 }
 
 /// What a worker can say to the owner.

@@ -6,6 +6,9 @@
 mod candidate;
 mod driver;
 mod effects;
+#[cfg(feature = "webhook")]
+mod episodes;
+mod errand;
 mod hand_over;
 mod handle;
 mod hear;
@@ -24,6 +27,11 @@ mod sockets;
 mod sources;
 mod spawn;
 mod status;
+#[cfg(feature = "webhook")]
+mod webhook;
+#[cfg(not(feature = "webhook"))]
+#[path = "no_webhook.rs"]
+mod webhook;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;

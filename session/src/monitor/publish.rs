@@ -56,6 +56,7 @@ impl Driver {
                 line().warn("the crash hooks are busy; this report was not delivered to them"),
             );
         }
+        self.webhook.crashed();
         if self.reports.len() == MAX_REPORTS {
             self.reports.pop_front();
         }

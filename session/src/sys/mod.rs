@@ -17,6 +17,8 @@ pub(crate) use fd::{
     take_stdin, write_nonblocking,
 };
 pub(crate) use image::{Image, Stamp, executable_identity, executable_name, path_on_disk};
+#[cfg(feature = "webhook")]
+pub(crate) use process::restrict_memory;
 pub(crate) use process::{
     Usage, die_with_parent, kill_group, kill_own_group, observe_death, parent_id, reap,
     set_process_name, terminate_group, user_id,
