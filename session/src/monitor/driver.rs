@@ -180,13 +180,12 @@ impl Driver {
     }
 
     fn next_deadline(&self) -> Option<Instant> {
-        let own = [
-            self.supervisor.next_deadline(),
-            self.webhook.next_deadline(),
-        ];
-        let own = own.into_iter().flatten().min().map(|at| self.started + at);
-        let finishing = self.finishing.map(|(_, deadline)| deadline);
-        [own, finishing].into_iter().flatten().min()
+        let supervisor = self.supervisor.next_deadline().map(|at| self.started + at);
+        let last = match self.finishing {
+            Some((_, deadline)) => Some(deadline),
+            None => self.webhook.next_deadline().map(|at| self.started + at),
+        };
+        [supervisor, last].into_iter().flatten().min()
     }
 
     /// Hands an event to the supervisor, and does what follows.

@@ -65,10 +65,16 @@ impl Webhook {
 }
 
 impl Driver {
-    /// Sends what there is to tell, if nothing is under way.
+    /// Sends what there is to tell, if nothing is under way. A session that is at its end tells
+    /// once its last report is made.
     pub(super) fn tell_webhook(&mut self) {
+        if self.finishing.is_none() {
+            self.send_news();
+        }
+    }
+
+    fn send_news(&mut self) {
         let now = self.now();
-        let ends_by_itself = self.finishing.is_some() && self.stop_reason.is_none();
         let Some(target) = &mut self.webhook.target else {
             return;
         };
@@ -77,9 +83,6 @@ impl Driver {
         target
             .episodes
             .observe(now, is_ready.then_some(snapshot.generation));
-        if ends_by_itself {
-            target.episodes.end();
-        }
         if let Some(news) = target.episodes.next(now) {
             let letter = letter(&target.url, news, self.reports.back());
             let errand = Errand::default();
@@ -131,6 +134,11 @@ impl Driver {
     /// At the end of the session: what there is to tell may still be told until then, and what is
     /// under way after that is ended.
     pub(super) fn finish_webhook(&mut self, until: Option<Instant>) {
+        if let Some(target) = &mut self.webhook.target
+            && self.stop_reason.is_none()
+        {
+            target.episodes.end();
+        }
         if let Some(until) = until {
             self.await_deliveries(until);
         }
@@ -143,7 +151,7 @@ impl Driver {
 
     fn await_deliveries(&mut self, until: Instant) {
         loop {
-            self.tell_webhook();
+            self.send_news();
             if !self.webhook.is_under_way() {
                 return;
             }
