@@ -2,6 +2,7 @@
 //! is a process of its own, delivers it.
 
 use std::io::{self, ErrorKind};
+use std::net::Shutdown;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::thread;
@@ -252,13 +253,14 @@ fn hand_over(channel: &UnixStream, letter: &[u8], deadline: Instant) -> io::Resu
         let mut wait = [Poll::new(channel.as_fd(), interest)];
         sys::poll(&mut wait, Some(deadline))?;
         if !left.is_empty() && wait[0].writable() {
-            match sys::write_nonblocking(channel.as_fd(), left) {
-                Ok(written) => left = &left[written..],
-                // Gone, or there is no room yet: what is read says which.
-                Err(_) => {}
-            }
+            left = match sys::write_nonblocking(channel.as_fd(), left) {
+                Ok(written) => &left[written..],
+                Err(error) if error.kind() == ErrorKind::WouldBlock => left,
+                // It is gone, and its last words say why.
+                Err(_) => &[],
+            };
             if left.is_empty() {
-                channel.shutdown(std::net::Shutdown::Write)?;
+                let _ = channel.shutdown(Shutdown::Write);
             }
         }
         if wait[0].readable() {
