@@ -74,6 +74,7 @@ pub fn config(data: &[u8]) {
         }
     };
     check_names_and_ports(&config);
+    check_webhook(&config);
     let within = |value: Duration, range: &std::ops::RangeInclusive<f64>| {
         assert!(
             range.contains(&value.as_secs_f64()),
@@ -97,6 +98,14 @@ pub fn config(data: &[u8]) {
             .max_failures
             .is_none_or(|count| config::limits::MAX_FAILURES.contains(&count))
     );
+}
+
+fn check_webhook(config: &Config) {
+    let Some(url) = &config.webhook else { return };
+    assert!(url.len() <= config::limits::MAX_URL);
+    assert!(url.bytes().all(|byte| byte.is_ascii_graphic()));
+    let host = url.strip_prefix("http://").or(url.strip_prefix("https://"));
+    assert!(host.is_some_and(|host| host.starts_with(|first: char| first.is_ascii_alphanumeric())));
 }
 
 fn check_names_and_ports(config: &Config) {
