@@ -402,6 +402,25 @@ fn a_session_that_ends_by_itself_tells_its_last_crash() {
 }
 
 #[test]
+fn a_session_of_one_worker_tells_its_crash_once() {
+    let hook = Hook::answering(GOOD);
+    let config = hook
+        .config()
+        .replace("\"minDelaySeconds\":0", "\"policy\":\"never\"");
+    let mut session = Start::config(&config).args(&["1"]).run(PROGRAM);
+    assert_eq!(session.wait().0.code(), Some(3));
+    let message = hook.message();
+    assert_eq!(message["event"], "ended");
+    assert_eq!(message["crashes"], 1);
+    let text = message["text"].as_str().unwrap();
+    assert_eq!(
+        text,
+        "hooked is down, and is not restarted any more: 1 crash, the last (generation 1): exit code 3"
+    );
+    assert!(hook.requests.try_recv().is_err());
+}
+
+#[test]
 fn a_monitor_that_is_killed_leaves_no_courier() {
     let hook = Hook::silent();
     let (mut session, worker) = killed(&hook.config());

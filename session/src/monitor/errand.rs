@@ -89,3 +89,29 @@ fn read_now(pipe: OwnedFd) -> Vec<u8> {
     }
     words
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_errand_that_was_abandoned_is_never_started() {
+        let errand = Errand::default();
+        errand.clone().abandon();
+        let started = errand.start(|| unreachable!("it is not to be spawned"));
+        assert_eq!(started.map(drop), Err("the session ends".to_owned()));
+        // Once more is no harm.
+        errand.abandon();
+    }
+
+    #[test]
+    fn one_that_could_not_be_started_may_be_tried_again() {
+        let errand = Errand::default();
+        for _ in 0..2 {
+            let started = errand.start(|| Err(io::Error::other("no memory")));
+            let why = "it cannot be started: no memory".to_owned();
+            assert_eq!(started.map(drop), Err(why));
+        }
+        errand.abandon();
+    }
+}

@@ -21,7 +21,6 @@ use crate::log::{Line, Who};
 use crate::machine::{How, State, Time};
 use crate::report::CrashReport;
 use crate::sys::{self, Interest, Poll};
-use crate::text::count;
 
 /// Enough for a slow name server and a slow peer. Whoever takes longer holds up the next message,
 /// and a stop.
@@ -208,7 +207,7 @@ fn letter(url: &str, news: News, report: Option<&CrashReport>) -> Result<String,
 }
 
 fn words(program: &str, news: News, report: Option<&CrashReport>) -> String {
-    let crashes = count(news.crashes, "crash");
+    let crashes = crashes(news.crashes);
     let why = report.map_or_else(|| "no more is known".to_owned(), CrashReport::summary);
     let generation = report.map_or(0, |report| report.generation);
     match news.kind {
@@ -220,6 +219,13 @@ fn words(program: &str, news: News, report: Option<&CrashReport>) -> String {
         Kind::Ended => format!(
             "{program} is down, and is not restarted any more: {crashes}, the last (generation {generation}): {why}"
         ),
+    }
+}
+
+fn crashes(number: u64) -> String {
+    match number {
+        1 => "1 crash".to_owned(),
+        _ => format!("{number} crashes"),
     }
 }
 
