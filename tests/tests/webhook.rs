@@ -234,6 +234,25 @@ fn the_header_that_the_client_cannot_count_ends_the_courier_at_most() {
     session.expect("state: ready");
 }
 
+/// Behind such a line the client has no bound on headers any more, and the courier has its own.
+#[test]
+fn headers_without_end_take_no_more_than_the_courier_may_have() {
+    let hook = Hook::new(|mut visitor| {
+        let line = "x".repeat(8_191);
+        let _ = write!(visitor, "HTTP/1.1 200 OK\r\n{line}\n");
+        let header = format!("a: {}\r\n", "y".repeat(8_000));
+        while visitor.write_all(header.as_bytes()).is_ok() {}
+    });
+    let (mut session, _) = killed(&hook.config());
+    let line = session.expect("distribution of crash notification to the webhook failed: ");
+    let is_told = ["overflow", "memory allocation", "no answer within 10 s"]
+        .iter()
+        .any(|told| line.contains(told));
+    assert!(is_told, "{line}");
+    session.enter("status");
+    session.expect("state: ready");
+}
+
 #[test]
 fn endless_answers_are_not_read() {
     for (head, told) in [
