@@ -160,6 +160,27 @@ fn adopt_sockets(passed: Passed, config: &mut Config, log: &Log) -> Sockets {
     sockets
 }
 
+/// For the fuzz target: whatever the environment says, no more descriptors are asked for than it
+/// may name, and none if it names another process.
+#[cfg(fuzzing)]
+pub(crate) fn check_passed(data: &[u8]) {
+    const ME: u32 = 4711;
+    let ports = std::collections::BTreeMap::from([("server".to_owned(), 3000)]);
+    let mut asked = None;
+    let environment = sockets::Environment::of_bytes(data);
+    let passed = environment.take(ME, |count| {
+        asked = Some(count);
+        (0..count).map(|_| None).collect()
+    });
+    let is_mine = environment.listen_pid.as_deref() == Some(std::ffi::OsStr::new("4711"));
+    assert!(asked.is_none_or(|count| is_mine && (1..=sockets::MAX_PASSED).contains(&count)));
+    let (_, adopted, told) = Sockets::adopt(passed, &ports);
+    assert!(adopted.is_empty());
+    for text in told {
+        assert!(!text.contains(char::is_control), "{text:?}");
+    }
+}
+
 fn set_up(setup: Setup, monitor: &mut Monitor) -> Result<()> {
     match catch_unwind(AssertUnwindSafe(|| setup(monitor))) {
         Ok(Ok(())) => Ok(()),
