@@ -172,7 +172,10 @@ pub(crate) fn check_passed(data: &[u8]) {
         asked = Some(count);
         (0..count).map(|_| None).collect()
     });
-    let is_mine = environment.listen_pid.as_deref() == Some(std::ffi::OsStr::new("4711"));
+    let is_mine = environment
+        .listen_pid
+        .as_ref()
+        .is_some_and(|pid| pid.to_string_lossy().trim_start_matches('0') == "4711");
     assert!(asked.is_none_or(|count| is_mine && (1..=sockets::MAX_PASSED).contains(&count)));
     let (_, adopted, told) = Sockets::adopt(passed, &ports);
     assert!(adopted.is_empty());
