@@ -147,6 +147,7 @@ mod repl;
 mod report;
 mod sys;
 mod text;
+mod thread;
 mod worker;
 
 pub use crossbeam_channel;

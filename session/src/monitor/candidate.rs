@@ -5,7 +5,6 @@ use std::io::{ErrorKind, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::thread;
 use std::time::Instant;
 
 use crossbeam_channel::Sender;
@@ -17,6 +16,7 @@ use crate::ipc::codec::{LineBuffer, decode};
 use crate::ipc::message::{PROTOCOL, ToMonitor};
 use crate::machine::HANDSHAKE_TIMEOUT;
 use crate::sys::{self, Interest, Poll};
+use crate::thread;
 
 /// The most output of a refused program that is told: its last words are about the refusal.
 const MAX_OUTPUT: usize = 2 * 1024;
@@ -36,14 +36,11 @@ pub(super) fn check(
     order: Order,
     inbox: Sender<Input>,
 ) -> Result<()> {
-    thread::Builder::new()
-        .name("session-check".into())
-        .spawn(move || {
-            let answer = handshake(&spawner, &welcome).map(|()| program);
-            let _ = inbox.send(Input::Checked { answer, order });
-        })
-        .map(drop)
-        .map_err(Error::os("start the thread that checks a new program"))
+    thread::start("session-check", move || {
+        let answer = handshake(&spawner, &welcome).map(|()| program);
+        let _ = inbox.send(Input::Checked { answer, order });
+    })
+    .map_err(Error::os("start the thread that checks a new program"))
 }
 
 fn handshake(spawner: &Spawner, welcome: &[u8]) -> Result<(), String> {

@@ -5,7 +5,6 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -15,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::log::{Line, Log, Who};
 use crate::repl::{Args, CommandId, Table};
 use crate::report::{CrashReport, ExitReason};
+use crate::thread;
 
 /// The most jobs that wait for one thread of user code: crashes come no faster than restarts,
 /// and an operator types no faster than this.
@@ -76,15 +76,13 @@ impl<J: Send + 'static> Runner<J> {
     pub(super) fn start(name: &str, mut work: impl FnMut(J) + Send + 'static) -> Result<Runner<J>> {
         let (jobs, given) = bounded::<J>(MAX_WAITING);
         let (end, ended) = bounded(0);
-        thread::Builder::new()
-            .name(name.to_owned())
-            .spawn(move || {
-                let _end: Sender<Infallible> = end;
-                for job in given {
-                    work(job);
-                }
-            })
-            .map_err(Error::os("start a thread for the program's own code"))?;
+        thread::start(name, move || {
+            let _end: Sender<Infallible> = end;
+            for job in given {
+                work(job);
+            }
+        })
+        .map_err(Error::os("start a thread for the program's own code"))?;
         Ok(Runner {
             thread: Some(Thread { jobs, ended }),
         })
@@ -191,21 +189,19 @@ pub(super) fn run_exit_handlers(
             inbox: inbox.clone(),
         };
         let (reason, log_there) = (reason.clone(), log.clone());
-        let started = thread::Builder::new()
-            .name(format!("session-exit-{index}"))
-            .spawn(move || {
-                let _done = done;
-                if let Err(why) = caught(|| {
-                    handler(&reason);
-                    Ok(())
-                }) {
-                    log_there.line(
-                        &Line::new(Who::Monitor)
-                            .bad("an exit handler failed: ")
-                            .plain(why),
-                    );
-                }
-            });
+        let started = thread::start(&format!("session-exit-{index}"), move || {
+            let _done = done;
+            if let Err(why) = caught(|| {
+                handler(&reason);
+                Ok(())
+            }) {
+                log_there.line(
+                    &Line::new(Who::Monitor)
+                        .bad("an exit handler failed: ")
+                        .plain(why),
+                );
+            }
+        });
         if let Err(error) = started {
             log.line(
                 &Line::new(Who::Monitor)

@@ -15,6 +15,7 @@ use crate::ipc::codec::{BadLine, LineBuffer, decode};
 use crate::ipc::message::{PROTOCOL, ToWorker, Welcome};
 use crate::ipc::peer::Wire;
 use crate::sys::{self, Interest, Poll};
+use crate::thread;
 
 /// How long the monitor's first line may take. It is written before the worker is spawned.
 pub(super) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -283,9 +284,9 @@ pub(super) fn discard_output() {
     let Ok((mut reader, writer)) = io::pipe() else {
         return;
     };
-    let drain = std::thread::Builder::new()
-        .name("session-sink".into())
-        .spawn(move || io::copy(&mut reader, &mut io::sink()));
+    let drain = thread::start("session-sink", move || {
+        let _ = io::copy(&mut reader, &mut io::sink());
+    });
     if drain.is_ok() {
         onto_both(writer.as_fd());
     }

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 use std::time::Duration;
 
 use crossbeam_channel::{Sender, bounded};
@@ -11,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::machine::Generation;
 use crate::monitor::input::Input;
 use crate::probe::{self, Target};
+use crate::thread;
 
 /// One probe to make.
 #[derive(Debug)]
@@ -68,25 +68,21 @@ impl Prober {
         let (jobs, asked) = bounded::<Job>(1);
         let is_busy = Arc::new(AtomicBool::new(false));
         let busy = Arc::clone(&is_busy);
-        thread::Builder::new()
-            .name("session-probe".into())
-            .spawn(move || {
-                for job in asked {
-                    let outcome = probe::run(&job.target, job.timeout, job.group);
-                    busy.store(false, Ordering::SeqCst);
-                    let generation = job.generation;
-                    if inbox
-                        .send(Input::Probed {
-                            generation,
-                            outcome,
-                        })
-                        .is_err()
-                    {
-                        return;
-                    }
+        thread::start("session-probe", move || {
+            for job in asked {
+                let outcome = probe::run(&job.target, job.timeout, job.group);
+                busy.store(false, Ordering::SeqCst);
+                let generation = job.generation;
+                let probed = Input::Probed {
+                    generation,
+                    outcome,
+                };
+                if inbox.send(probed).is_err() {
+                    return;
                 }
-            })
-            .map_err(Error::os("start the thread that probes"))?;
+            }
+        })
+        .map_err(Error::os("start the thread that probes"))?;
         Ok(Prober { jobs, is_busy })
     }
 

@@ -3,14 +3,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 
 use crossbeam_channel::{Sender, bounded};
 
 use crate::error::{Error, Result};
 use crate::machine::Generation;
 use crate::monitor::input::Input;
-use crate::sys;
+use crate::{sys, thread};
 
 /// So many workers can be there at once: an active one, and one that comes or goes beside it.
 const MAX_WORKERS: usize = 2;
@@ -66,20 +65,18 @@ impl Waiter {
         let (jobs, watched) = bounded::<(Generation, u32)>(1);
         let is_busy = Arc::new(AtomicBool::new(false));
         let busy = Arc::clone(&is_busy);
-        thread::Builder::new()
-            .name("session-wait".into())
-            .spawn(move || {
-                for (generation, pid) in watched {
-                    // Dead, or not ours to wait for: reaping tells which.
-                    let _ = sys::observe_death(pid);
-                    // Before the owner learns it, who may start the next one at once.
-                    busy.store(false, Ordering::SeqCst);
-                    if inbox.send(Input::Died { generation }).is_err() {
-                        return;
-                    }
+        thread::start("session-wait", move || {
+            for (generation, pid) in watched {
+                // Dead, or not ours to wait for: reaping tells which.
+                let _ = sys::observe_death(pid);
+                // Before the owner learns it, who may start the next one at once.
+                busy.store(false, Ordering::SeqCst);
+                if inbox.send(Input::Died { generation }).is_err() {
+                    return;
                 }
-            })
-            .map_err(Error::os("start the thread that waits for workers"))?;
+            }
+        })
+        .map_err(Error::os("start the thread that waits for workers"))?;
         Ok(Waiter { jobs, is_busy })
     }
 
