@@ -155,9 +155,9 @@ pub(super) fn whole(value: f64) -> Option<u64> {
 }
 
 /// The names that may stand somewhere: "`a`, `b` or `c`".
-pub(super) fn one_of<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+pub(super) fn one_of(names: &[&str]) -> String {
     let mut names: Vec<String> = names
-        .into_iter()
+        .iter()
         .map(|name| Quoted(excerpt(name)).to_string())
         .collect();
     match names.pop() {
@@ -295,7 +295,7 @@ mod tests {
             (&["a", "b"], "`a` or `b`"),
             (&["a", "b", "c"], "`a`, `b` or `c`"),
         ] {
-            assert_eq!(one_of(names.iter().copied()), expected);
+            assert_eq!(one_of(names), expected);
         }
     }
 }

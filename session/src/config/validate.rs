@@ -102,7 +102,7 @@ fn ports(top: &Section<'_>, config: &mut Config, faults: &mut Faults) {
         if !is_label(name) {
             let refusal =
                 Refusal::expected("a name that is not empty and has no control characters");
-            faults.add(*at, &place, || refusal.found(Quoted(excerpt(name))));
+            faults.add(*at, &place, &|| refusal.found(Quoted(excerpt(name))));
         }
         let port = limits::port(whole(number(&value.json)), privileged);
         let port = port.and_then(|port| match owners.get(&port) {
@@ -119,16 +119,14 @@ fn ports(top: &Section<'_>, config: &mut Config, faults: &mut Faults) {
         }
     }
     if section.find(SERVER_PORT).is_none() {
-        let near = near(
-            SERVER_PORT,
-            section.members.iter().map(|member| member.name.as_str()),
-        );
+        let names = section.members.iter().map(|member| member.name.as_str());
+        let near = near(SERVER_PORT, &names.collect::<Vec<_>>());
         let refusal = Refusal::expected(format!("an entry {}", Quoted(SERVER_PORT)));
         let text = match near {
             Some(name) => refusal.found(Quoted(excerpt(name))),
             None => refusal.found("none"),
         };
-        faults.add(at, &section.path, || text);
+        faults.add(at, &section.path, &|| text.clone());
     }
 }
 

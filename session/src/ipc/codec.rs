@@ -129,7 +129,8 @@ impl LineBuffer {
 
 /// One line, without its newline, as a verb.
 pub(crate) fn decode<T: DeserializeOwned>(line: &[u8]) -> Result<T, BadLine> {
-    serde_json::from_slice(line).map_err(|error| BadLine::NotAVerb(error.to_string()))
+    let text = str::from_utf8(line).map_err(|error| BadLine::NotAVerb(error.to_string()))?;
+    serde_json::from_str(text).map_err(|error| BadLine::NotAVerb(error.to_string()))
 }
 
 /// A verb as one line with its newline.

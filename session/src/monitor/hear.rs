@@ -49,7 +49,7 @@ impl Driver {
                     let args = serde_json::json!({
                         "port": name, "value": port, "immediateRestart": restart,
                     });
-                    self.tell_listeners("set_port", args, generation);
+                    self.tell_listeners("set_port", &args, generation);
                 }
                 self.tell_outcome(outcome, "the port is changed");
             }
@@ -149,7 +149,7 @@ impl Driver {
         } else if let Ok(code) = u8::try_from(code) {
             let how = if graceful { How::Clean } else { How::Force };
             self.stop(reason, how, code, Asker::Worker);
-            self.tell_listeners("kill", args, generation);
+            self.tell_listeners("kill", &args, generation);
         } else {
             self.tell(line.bad(format_args!(
                 "refused: expected an exit code from 0 to 255, found {code}"

@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 use super::ending::{Ending, Endings, Stopping};
 use super::exit::{ExitHandlers, Observer};
 use super::wire::Channel;
+use crate::config;
 use crate::error::{Error, Result};
 use crate::ipc::dispatch::Dispatcher;
 use crate::ipc::listeners::{Listeners, Message, Told};
@@ -70,7 +71,7 @@ impl Default for Settings {
         Settings {
             generation: 1,
             host: Ipv4Addr::LOCALHOST.into(),
-            ports: BTreeMap::from([("server".into(), 3000)]),
+            ports: config::default_ports(),
             grace: Duration::from_secs(10),
             app: None,
         }
