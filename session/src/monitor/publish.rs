@@ -3,7 +3,6 @@
 use serde::Serialize;
 
 use super::driver::{Driver, MAX_REPORTS};
-use super::hooks::HookJob;
 use super::record::Record;
 use super::sources::io;
 use crate::ipc::message::to_args;
@@ -47,12 +46,7 @@ impl Driver {
             self.tell(Line::new(Who::Worker).plain("| ").plain(text));
         }
         self.tell_listeners("notify_crash", &report, report.generation);
-        if self.parts.hooks.is_there()
-            && !self
-                .parts
-                .hooks
-                .offer(HookJob::Crash(Box::new(report.clone())))
-        {
+        if !self.parts.hooks.tell_crash(&report) {
             self.dropped += 1;
             self.tell(
                 line().warn("the crash hooks are busy; this report was not delivered to them"),
