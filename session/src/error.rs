@@ -144,7 +144,7 @@ impl fmt::Display for Error {
             ),
             Error::NoMonitor => f.write_str("there is no monitor: SESSION_DISABLE is set"),
             Error::PeerDied => f.write_str("the other process ended before it answered"),
-            Error::Timeout(after) => write!(f, "no answer within {} s", after.as_secs_f64()),
+            Error::Timeout(after) => write!(f, "no answer within {} s", crate::text::seconds(*after)),
             Error::Busy => f.write_str("the other process is busy: its queue of messages is full"),
             Error::NoReply { name } => write!(f, "no listener answered the request `{name}`"),
             Error::Refused { reason } => f.write_str(reason),

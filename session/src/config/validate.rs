@@ -11,6 +11,7 @@ use super::value::{
 };
 use super::{Config, DieWithMonitor, Readiness, RestartPolicy, SERVER_PORT};
 use crate::near::near;
+use crate::text::seconds;
 
 /// The keys of the table, object by object.
 pub(super) const TOP_KEYS: &[&str] = &[
@@ -153,7 +154,7 @@ fn polling(top: &Section<'_>, config: &mut Config, faults: &mut Faults) {
         faults,
     );
     if sound && *timeout > interval {
-        let most = interval.as_secs_f64();
+        let most = seconds(interval);
         let refusal = Refusal::expected(format!("at most `pollingIntervalSeconds` ({most})"));
         top.refuse("pollingTimeoutSeconds", &refusal, faults);
     }
@@ -231,10 +232,7 @@ fn restart(top: &Section<'_>, config: &mut Config, faults: &mut Faults) {
     let mut sound = section.set("minDelaySeconds", delay, &mut restart.min_delay, faults);
     sound &= section.set("maxDelaySeconds", delay, &mut restart.max_delay, faults);
     if sound && restart.min_delay > restart.max_delay {
-        let (min, max) = (
-            restart.min_delay.as_secs_f64(),
-            restart.max_delay.as_secs_f64(),
-        );
+        let (min, max) = (seconds(restart.min_delay), seconds(restart.max_delay));
         // One of the two may be the default, and a fault needs a place in the file.
         if section.find("minDelaySeconds").is_some() {
             let refusal = Refusal::expected(format!("at most `maxDelaySeconds` ({max})"));

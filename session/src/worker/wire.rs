@@ -15,7 +15,7 @@ use crate::ipc::message::{PROTOCOL, ToWorker, Welcome};
 use crate::ipc::peer::Wire;
 use crate::slot::Slot;
 use crate::sys::{self, Interest, Poll};
-use crate::thread;
+use crate::{text, thread};
 
 /// How long the monitor's first line may take. It is written before the worker is spawned.
 pub(super) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -200,7 +200,7 @@ impl Inbound {
             if !wait[0].readable() {
                 return Err(Error::Role(format!(
                     "expected the monitor's welcome within {} s, found nothing: is it stopped?",
-                    timeout.as_secs_f64()
+                    text::seconds(timeout)
                 )));
             }
             let open = self.read(channel, |line| match first {
