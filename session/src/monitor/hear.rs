@@ -27,7 +27,7 @@ impl Driver {
                 self.tell(worker().plain("lifecycle phase (").fact(text).plain(")"));
             }
             Word::Crash(crash) => {
-                let is_backtrace = matches!(crash, Crash::Backtrace { .. });
+                let is_backtrace = matches!(crash, Crash::Backtrace(_));
                 if let Some(record) = self.record(generation) {
                     record.tell(crash);
                 }

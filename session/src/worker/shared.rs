@@ -14,7 +14,7 @@ use crate::config;
 use crate::error::{Error, Result};
 use crate::ipc::dispatch::Dispatcher;
 use crate::ipc::listeners::{Listeners, Message, Told};
-use crate::ipc::message::{MAX_TEXT, ToMonitor, Welcome, bounded};
+use crate::ipc::message::{MAX_TEXT, Text, ToMonitor, Welcome, bounded};
 use crate::ipc::peer::Peer;
 use crate::launch::PanicPolicy;
 use crate::sys::Waker;
@@ -108,7 +108,7 @@ impl Shared {
 
     pub(super) fn lifecycle(&self, text: &str) -> Result<()> {
         let text = bounded(text, MAX_TEXT).into_owned();
-        self.say(&ToMonitor::Lifecycle { text })
+        self.say(&ToMonitor::Lifecycle(Text { text }))
     }
 
     /// As [`lifecycle`](Shared::lifecycle), for what the library itself has to say: a monitor

@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use serde::Deserialize;
+use serde_json::Value;
 
 use crate::error::{Error, Result};
 use crate::ipc::codec::{BadLine, LineBuffer, decode};
@@ -229,18 +229,11 @@ enum First {
 }
 
 fn welcome_in(line: &[u8]) -> Result<First, BadLine> {
-    /// The one thing that every protocol has in the same place.
-    #[derive(Deserialize)]
-    struct AnyWelcome {
-        welcome: AnyProtocol,
-    }
-    #[derive(Deserialize)]
-    struct AnyProtocol {
-        protocol: u64,
-    }
     let foreign = || {
-        let any: AnyWelcome = decode(line).ok()?;
-        Some(any.welcome.protocol).filter(|protocol| *protocol != u64::from(PROTOCOL))
+        let any: Value = decode(line).ok()?;
+        // The one thing that every protocol has in the same place.
+        let protocol = any["welcome"]["protocol"].as_u64();
+        protocol.filter(|protocol| *protocol != u64::from(PROTOCOL))
     };
     match decode(line) {
         Ok(ToWorker::Welcome(welcome)) if welcome.protocol == PROTOCOL => {

@@ -489,8 +489,8 @@ impl Ear<'_> {
         }
         let text = |text: &str| bounded(text, MAX_TEXT).into_owned();
         let word = match verb {
-            ToMonitor::Ready {} => Word::Ready,
-            ToMonitor::Lifecycle { text: said } => Word::Lifecycle(text(&said)),
+            ToMonitor::Ready(_) => Word::Ready,
+            ToMonitor::Lifecycle(said) => Word::Lifecycle(text(&said.text)),
             ToMonitor::Crash(crash) => Word::Crash(crash),
             ToMonitor::SetPort {
                 name,
@@ -519,7 +519,7 @@ impl Ear<'_> {
                 id,
                 name: bounded(&name, MAX_NAME).into_owned(),
             },
-            ToMonitor::Serving {} => Word::Serving,
+            ToMonitor::Serving(_) => Word::Serving,
             ToMonitor::Hello { .. } | ToMonitor::Message(_) | ToMonitor::Reply(_) => {
                 self.bad(channel, &BadLine::NotAVerb("a second hello".to_owned()));
                 return;
