@@ -136,6 +136,7 @@ pub mod __fuzz;
 mod config;
 mod error;
 mod ipc;
+mod jobs;
 mod launch;
 mod log;
 mod machine;
@@ -145,8 +146,10 @@ mod output;
 mod probe;
 mod repl;
 mod report;
+mod slot;
 mod sys;
 mod text;
+mod thread;
 mod worker;
 
 pub use crossbeam_channel;

@@ -129,7 +129,8 @@ impl LineBuffer {
 
 /// One line, without its newline, as a verb.
 pub(crate) fn decode<T: DeserializeOwned>(line: &[u8]) -> Result<T, BadLine> {
-    serde_json::from_slice(line).map_err(|error| BadLine::NotAVerb(error.to_string()))
+    let text = str::from_utf8(line).map_err(|error| BadLine::NotAVerb(error.to_string()))?;
+    serde_json::from_str(text).map_err(|error| BadLine::NotAVerb(error.to_string()))
 }
 
 /// A verb as one line with its newline.
@@ -148,7 +149,7 @@ pub(crate) fn encode(verb: &impl Serialize) -> Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ipc::message::{ToMonitor, ToWorker};
+    use crate::ipc::message::{Text, ToMonitor, ToWorker};
 
     /// What a buffer makes of the bytes, fed in pieces of this size.
     fn fed(
@@ -255,8 +256,9 @@ mod tests {
 
     #[test]
     fn a_line_has_a_longest_length() {
-        let verb = |length: usize| ToMonitor::Lifecycle {
-            text: "x".repeat(length),
+        let verb = |length: usize| {
+            let text = "x".repeat(length);
+            ToMonitor::Lifecycle(Text { text })
         };
         let frame = encode(&verb(0)).unwrap().len() - 1;
         for (length, fits) in [

@@ -10,7 +10,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use super::LAST_FLUSH;
 use super::candidate::Check;
 use super::handle::MonitorHandle;
-use super::hooks::{ExitHandler, HookJob, Runner};
+use super::hooks::{Actions, ExitHandler, Hooks};
 use super::input::Input;
 use super::key::SessionKey;
 use super::on_disk::OnDisk;
@@ -30,7 +30,7 @@ use crate::log::{Line, Log, Who};
 use crate::machine::{
     Action, Asker, Event, Exit, Generation, HANDLERS_BEYOND_GRACE, How, Jitter, Supervisor, Time,
 };
-use crate::repl::{self, Args, CommandId, Table};
+use crate::repl::{self, Table};
 use crate::report::{CrashReport, ExitStatus};
 use crate::sys;
 
@@ -56,8 +56,8 @@ pub(super) struct Parts {
     pub(super) listeners: Arc<Listeners>,
     pub(super) handle: MonitorHandle,
     pub(super) key: Option<SessionKey>,
-    pub(super) hooks: Runner<HookJob>,
-    pub(super) actions: Runner<(CommandId, Args)>,
+    pub(super) hooks: Hooks,
+    pub(super) actions: Actions,
     pub(super) commands: Table,
     pub(super) on_exit: Vec<ExitHandler>,
 }
@@ -245,7 +245,10 @@ impl Driver {
             Input::Restart { how } => self.restart(how),
             Input::Reload => self.reload(),
             Input::Checked { answer, order } => self.checked(answer, order),
-            Input::Ask(ask) => self.answer(ask),
+            Input::Ask { ask, reply } => {
+                // Whoever asked may have given up by now; then nobody waits.
+                let _ = reply.try_send(self.answer(ask));
+            }
         }
     }
 

@@ -27,7 +27,7 @@ impl Driver {
                 self.tell(worker().plain("lifecycle phase (").fact(text).plain(")"));
             }
             Word::Crash(crash) => {
-                let is_backtrace = matches!(crash, Crash::Backtrace { .. });
+                let is_backtrace = matches!(crash, Crash::Backtrace(_));
                 if let Some(record) = self.record(generation) {
                     record.tell(crash);
                 }
@@ -49,7 +49,7 @@ impl Driver {
                     let args = serde_json::json!({
                         "port": name, "value": port, "immediateRestart": restart,
                     });
-                    self.tell_listeners("set_port", args, generation);
+                    self.tell_listeners("set_port", &args, generation);
                 }
                 self.tell_outcome(outcome, "the port is changed");
             }
@@ -149,7 +149,7 @@ impl Driver {
         } else if let Ok(code) = u8::try_from(code) {
             let how = if graceful { How::Clean } else { How::Force };
             self.stop(reason, how, code, Asker::Worker);
-            self.tell_listeners("kill", args, generation);
+            self.tell_listeners("kill", &args, generation);
         } else {
             self.tell(line.bad(format_args!(
                 "refused: expected an exit code from 0 to 255, found {code}"

@@ -67,7 +67,10 @@ pub(crate) enum Input {
         answer: std::result::Result<Arc<Program>, String>,
         order: Order,
     },
-    Ask(Ask),
+    Ask {
+        ask: Ask,
+        reply: Sender<Answer>,
+    },
 }
 
 /// What a worker can say to the owner.
@@ -126,24 +129,35 @@ pub(crate) enum Word {
     },
 }
 
-/// A question of the program's own code, with where to answer.
+/// A question of the program's own code.
 #[derive(Debug)]
 pub(crate) enum Ask {
     SetPort {
         name: String,
         port: u64,
         restart: bool,
-        reply: Sender<Result<()>>,
     },
     SetPolling {
         seconds: f64,
         now: bool,
-        reply: Sender<Result<()>>,
     },
-    Status {
-        reply: Sender<Box<Status>>,
-    },
-    Reports {
-        reply: Sender<Vec<CrashReport>>,
-    },
+    Status,
+    Reports,
+}
+
+/// What it is answered, by the kind of the question.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    Set(Result<()>),
+    Status(Box<Status>),
+    Reports(Vec<CrashReport>),
+}
+
+impl Answer {
+    pub(crate) fn set(self) -> Option<Result<()>> {
+        match self {
+            Answer::Set(outcome) => Some(outcome),
+            Answer::Status(_) | Answer::Reports(_) => None,
+        }
+    }
 }

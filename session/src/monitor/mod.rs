@@ -40,7 +40,7 @@ use crate::log::{Line, Log, Who};
 use crate::sys::{self, Image};
 
 use driver::Driver;
-use hooks::HookJob;
+use hooks::{Actions, Hooks};
 use input::{INBOX, Input};
 use key::SessionKey;
 use sockets::{Adopted, Passed, Sockets};
@@ -114,16 +114,11 @@ fn start(plan: MonitorPlan, passed: Passed, log: &Log) -> Result<Driver> {
         set_up(setup, &mut monitor)?;
     }
     let registered = monitor.registered;
-    let key = registered
-        .on_key
-        .is_some()
-        .then(SessionKey::generate)
-        .transpose()?;
-    let hooks = hooks::hook_runner(registered.on_key, registered.on_crash, log.clone())?;
-    if let Some(key) = &key {
-        hooks.offer(HookJob::Key(key.text().to_owned()));
-    }
-    let actions = hooks::action_runner(registered.actions, log.clone())?;
+    let on_key = registered.on_key;
+    let key = on_key.is_some().then(SessionKey::generate).transpose()?;
+    let on_key = on_key.zip(key.as_ref().map(|key| key.text().to_owned()));
+    let hooks = Hooks::start(on_key, registered.on_crash, log.clone())?;
+    let actions = Actions::start(registered.actions, log.clone())?;
     // Before the first spawn: a signal that comes while it happens must find its handler.
     sources::signals::install(sender.clone())?;
     let sockets = adopt_sockets(passed, &mut config, log);

@@ -1,7 +1,7 @@
 //! What the operator types, and what the program's own code in the monitor asks for.
 
 use super::driver::{Driver, MAX_REPORTS};
-use super::input::Ask;
+use super::input::{Answer, Ask};
 use super::narrate;
 use super::status::{Probed, Status};
 use crate::config;
@@ -17,7 +17,7 @@ impl Driver {
             Resolved::Empty => {}
             Resolved::Refused(why) => self.tell(monitor().bad(why)),
             Resolved::User(id, args) => {
-                if !self.parts.actions.offer((id, args)) {
+                if !self.parts.actions.run(id, args) {
                     self.tell(
                         monitor().bad("busy: too many commands wait for one that has not ended"),
                     );
@@ -62,28 +62,16 @@ impl Driver {
         }
     }
 
-    pub(super) fn answer(&mut self, ask: Ask) {
-        // Whoever asked may have given up by now; then nobody waits.
+    pub(super) fn answer(&mut self, ask: Ask) -> Answer {
         match ask {
             Ask::SetPort {
                 name,
                 port,
                 restart,
-                reply,
-            } => {
-                let _ = reply.try_send(self.set_port(&name, port, restart));
-            }
-            Ask::SetPolling {
-                seconds,
-                now,
-                reply,
-            } => {
-                let _ = reply.try_send(self.set_polling(seconds, now));
-            }
-            Ask::Status { reply } => drop(reply.try_send(Box::new(self.status()))),
-            Ask::Reports { reply } => {
-                let _ = reply.try_send(self.reports.iter().cloned().collect());
-            }
+            } => Answer::Set(self.set_port(&name, port, restart)),
+            Ask::SetPolling { seconds, now } => Answer::Set(self.set_polling(seconds, now)),
+            Ask::Status => Answer::Status(Box::new(self.status())),
+            Ask::Reports => Answer::Reports(self.reports.iter().cloned().collect()),
         }
     }
 

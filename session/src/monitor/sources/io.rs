@@ -7,7 +7,6 @@ use std::io::ErrorKind::{Interrupted, WouldBlock};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
@@ -28,6 +27,7 @@ use crate::monitor::input::{Input, Word};
 use crate::monitor::outbox::Outbox;
 use crate::output::{Lines, Tail};
 use crate::sys::{self, Interest, Poll, Waker};
+use crate::thread;
 
 /// One read: what a pipe holds at most, and most of what a socket does.
 const CHUNK: usize = 64 * 1024;
@@ -156,9 +156,7 @@ impl Io {
             connections: Vec::new(),
             scratch: vec![0; CHUNK],
         };
-        thread::Builder::new()
-            .name("session-io".into())
-            .spawn(move || reader.run(signal))
+        thread::start("session-io", move || reader.run(signal))
             .map_err(Error::os("start the thread that reads from workers"))?;
         Ok(Io { jobs, waker })
     }
@@ -205,7 +203,7 @@ impl Reader {
             let (mut polls, slots) = self.polls();
             if sys::poll(&mut polls, self.next_deadline()).is_err() {
                 // A lack of memory in the kernel, or a limit lowered under our feet: it may pass.
-                thread::sleep(POLL_RETRY);
+                std::thread::sleep(POLL_RETRY);
                 continue;
             }
             if polls[0].readable() {
@@ -491,8 +489,8 @@ impl Ear<'_> {
         }
         let text = |text: &str| bounded(text, MAX_TEXT).into_owned();
         let word = match verb {
-            ToMonitor::Ready {} => Word::Ready,
-            ToMonitor::Lifecycle { text: said } => Word::Lifecycle(text(&said)),
+            ToMonitor::Ready(_) => Word::Ready,
+            ToMonitor::Lifecycle(said) => Word::Lifecycle(text(&said.text)),
             ToMonitor::Crash(crash) => Word::Crash(crash),
             ToMonitor::SetPort {
                 name,
@@ -521,7 +519,7 @@ impl Ear<'_> {
                 id,
                 name: bounded(&name, MAX_NAME).into_owned(),
             },
-            ToMonitor::Serving {} => Word::Serving,
+            ToMonitor::Serving(_) => Word::Serving,
             ToMonitor::Hello { .. } | ToMonitor::Message(_) | ToMonitor::Reply(_) => {
                 self.bad(channel, &BadLine::NotAVerb("a second hello".to_owned()));
                 return;

@@ -2,7 +2,6 @@
 
 use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
-use std::thread;
 use std::time::Duration;
 
 use crossbeam_channel::Sender;
@@ -13,21 +12,19 @@ use crate::ipc::codec::{BadLine, LineBuffer};
 use crate::monitor::input::Input;
 use crate::repl::MAX_LINE;
 use crate::sys::{self, Interest, Poll};
+use crate::thread;
 
 /// How often a session in the background looks whether it may read the terminal: the system
 /// tells nobody when that changes.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 pub(in crate::monitor) fn start(inbox: Sender<Input>) -> Result<()> {
-    thread::Builder::new()
-        .name("session-repl".into())
-        .spawn(move || {
-            // A read from the background must fail instead of stopping the whole process.
-            sys::block_in_this_thread(&[Signal::SIGTTIN]);
-            read_lines(&inbox);
-        })
-        .map_err(Error::os("start the thread that reads commands"))?;
-    Ok(())
+    thread::start("session-repl", move || {
+        // A read from the background must fail instead of stopping the whole process.
+        sys::block_in_this_thread(&[Signal::SIGTTIN]);
+        read_lines(&inbox);
+    })
+    .map_err(Error::os("start the thread that reads commands"))
 }
 
 /// Ends at the end of the input, and ends nothing else.
@@ -40,7 +37,7 @@ fn read_lines(inbox: &Sender<Input>) {
         match terminal.then(sys::in_foreground) {
             None | Some(Some(true)) => {}
             Some(Some(false)) => {
-                thread::sleep(LOOK_AGAIN);
+                std::thread::sleep(LOOK_AGAIN);
                 continue;
             }
             Some(None) => return,
