@@ -1,7 +1,5 @@
 //! What a worker says to the owner, and what its probes find.
 
-use std::time::Instant;
-
 use super::driver::Driver;
 use super::input::Word;
 use crate::ipc::message::{Crash, Outcome, PROTOCOL, to_args};
@@ -158,11 +156,12 @@ impl Driver {
     }
 
     fn authorize(&mut self, generation: Generation, id: u64, offered: &str) {
+        let now = self.world.now();
         let right = self
             .parts
             .key
             .as_mut()
-            .is_some_and(|key| key.accepts(offered, Instant::now()));
+            .is_some_and(|key| key.accepts(offered, now));
         let peer = self
             .record(generation)
             .and_then(|record| record.peer.clone());
@@ -179,7 +178,7 @@ impl Driver {
         let config = &self.parts.config;
         let route = config.polling_route.as_deref().unwrap_or("/");
         let words = outcome.verdict.words(route, config.polling_timeout);
-        self.last_probe = Some((words.clone(), outcome.latency, Instant::now()));
+        self.last_probe = Some((words.clone(), outcome.latency, self.world.now()));
         let verdict = match &outcome.verdict {
             probe::Verdict::Healthy => machine::Verdict::Healthy,
             probe::Verdict::Unhealthy(_) | probe::Verdict::Stranger(_) => {

@@ -24,6 +24,9 @@ mod sockets;
 mod sources;
 mod spawn;
 mod status;
+#[cfg(all(test, not(miri)))]
+mod tests;
+mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -122,7 +125,7 @@ fn start(plan: MonitorPlan, passed: Passed, log: &Log) -> Result<Driver> {
     // Before the first spawn: a signal that comes while it happens must find its handler.
     sources::signals::install(sender.clone())?;
     let sockets = adopt_sockets(passed, &mut config, log);
-    Driver::new(driver::Parts {
+    Driver::start(driver::Parts {
         config,
         sockets,
         recipe: Recipe::new(image, plan.depth).map_err(Error::os("look at the executable"))?,

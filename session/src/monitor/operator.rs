@@ -1,5 +1,7 @@
 //! What the operator types, and what the program's own code in the monitor asks for.
 
+use std::time::Instant;
+
 use super::driver::{Driver, MAX_REPORTS};
 use super::input::{Answer, Ask};
 use super::narrate;
@@ -101,13 +103,14 @@ impl Driver {
         let living = self.records.iter().find(|record| {
             record.generation == snapshot.generation && record.death.is_none() && record.pid != 0
         });
-        let now = self.now();
+        let now = self.world.now();
+        let since = |at: Instant| now.saturating_duration_since(at);
         Status {
             state: narrate::state(snapshot.state, snapshot.stopping).to_owned(),
             generation: snapshot.generation,
             companion: snapshot.companion.map(narrate::companion),
             pid: living.map(|record| record.pid),
-            uptime: living.map(|record| record.spawned.elapsed()),
+            uptime: living.map(|record| since(record.spawned)),
             restarts: self.restarts,
             last_exit: self.last_exit.clone(),
             last_probe: self
@@ -116,9 +119,11 @@ impl Driver {
                 .map(|(verdict, latency, at)| Probed {
                     verdict: verdict.clone(),
                     latency: *latency,
-                    ago: at.elapsed(),
+                    ago: since(*at),
                 }),
-            next_deadline: snapshot.next_deadline.map(|at| at.saturating_sub(now)),
+            next_deadline: snapshot
+                .next_deadline
+                .map(|at| at.saturating_sub(since(self.started))),
             dropped: self.dropped + self.parts.log.lost().dropped + self.parts.log.lost().failed,
         }
     }

@@ -58,17 +58,17 @@ pub(super) struct Due {
 }
 
 impl Record {
-    pub(super) fn new(generation: Generation, pid: u32, peer: Option<Peer>) -> Record {
+    pub(super) fn new(generation: Generation, pid: u32, spawned: Instant) -> Record {
         Record {
             generation,
             pid,
-            peer,
+            peer: None,
             outbox: None,
             server: None,
             is_held: false,
             private: None,
             serves_private: false,
-            spawned: Instant::now(),
+            spawned,
             trusted: false,
             candidate: None,
             death: None,
@@ -168,7 +168,7 @@ mod tests {
     };
 
     fn record() -> Record {
-        Record::new(3, 7, None)
+        Record::new(3, 7, Instant::now())
     }
 
     fn panic(message: &str) -> Crash {
@@ -358,7 +358,7 @@ mod tests {
 
     #[test]
     fn one_that_never_ran_has_no_status_and_no_time() {
-        let mut record = Record::new(1, 0, None);
+        let mut record = Record::new(1, 0, Instant::now());
         record.failure = Some("no memory".into());
         record.due = due(CauseKind::SpawnError);
         record.output = Some(Default::default());
