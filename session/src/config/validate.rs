@@ -15,6 +15,7 @@ use crate::text::seconds;
 
 /// The keys of the table, object by object.
 pub(super) const TOP_KEYS: &[&str] = &[
+    "$schema",
     "showServerOutput",
     "masterIdentifier",
     "workerIdentifier",
@@ -52,6 +53,9 @@ pub(super) fn config(root: &Node<'_>, faults: &mut Faults) -> Config {
     let mut config = Config::default();
     repeated_keys(root, &Path::Top, faults);
     let top = Section::new(Some(root), Path::Top, Some(TOP_KEYS), faults);
+    // For editors; where the schema lies is no business of ours.
+    let mut schema = String::new();
+    top.set("$schema", identifier, &mut schema, faults);
     identity(&top, &mut config, faults);
     ports(&top, &mut config, faults);
     polling(&top, &mut config, faults);
