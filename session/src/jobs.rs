@@ -67,7 +67,9 @@ mod tests {
     fn gated() -> (Runner, Sender<()>) {
         let (gate, closed) = bounded::<()>(0);
         let runner = Runner::start("test-runner", MOST).unwrap();
-        assert!(runner.offer(move || drop(closed.recv())));
+        assert!(runner.offer(move || {
+            let _ = closed.recv();
+        }));
         (runner, gate)
     }
 
@@ -75,7 +77,9 @@ mod tests {
         let (done, seen) = bounded(count);
         let taken = (0..count).filter(|job| {
             let (job, done) = (*job, done.clone());
-            runner.offer(move || drop(done.send(job)))
+            runner.offer(move || {
+                let _ = done.send(job);
+            })
         });
         (taken.count(), seen)
     }

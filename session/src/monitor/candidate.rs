@@ -34,11 +34,11 @@ pub(super) fn check(
     spawner: Spawner,
     welcome: Vec<u8>,
     order: Order,
-    inbox: Sender<Input>,
+    inbox: Sender<Box<Input>>,
 ) -> Result<()> {
     thread::start("session-check", move || {
         let answer = handshake(&spawner, &welcome).map(|()| program);
-        let _ = inbox.send(Input::Checked { answer, order });
+        let _ = inbox.send(Box::new(Input::Checked { answer, order }));
     })
     .map_err(Error::os("start the thread that checks a new program"))
 }
