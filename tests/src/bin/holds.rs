@@ -113,11 +113,17 @@ fn accept(worker: &Worker, server: &TcpListener) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Of one request, whose head is assumed to come at once.
+/// Of one request. Its head may come in parts, and what is left unread would cost the answer.
 fn path(visitor: &mut TcpStream) -> io::Result<String> {
-    let mut head = [0; 1024];
-    let count = visitor.read(&mut head)?;
-    let head = String::from_utf8_lossy(&head[..count]);
+    let mut head = Vec::new();
+    let mut part = [0; 1024];
+    while !head.ends_with(b"\r\n\r\n") {
+        match visitor.read(&mut part)? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            count => head.extend_from_slice(&part[..count]),
+        }
+    }
+    let head = String::from_utf8_lossy(&head);
     Ok(head.split(' ').nth(1).unwrap_or_default().to_owned())
 }
 
