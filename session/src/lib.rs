@@ -133,6 +133,8 @@ compile_error!(
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod __fuzz;
+#[cfg(all(test, not(miri)))]
+mod bounds;
 mod config;
 mod error;
 mod ipc;

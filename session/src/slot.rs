@@ -37,7 +37,10 @@ impl<T> Slot<T> {
     pub(crate) fn put(&self, value: T) {
         let mut inside = self.lock();
         inside.value = Some(value);
-        if inside.waiting > 0 {
+        let is_awaited = inside.waiting > 0;
+        // Whoever wakes wants the lock.
+        drop(inside);
+        if is_awaited {
             self.filled.notify_one();
         }
     }

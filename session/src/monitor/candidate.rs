@@ -50,13 +50,13 @@ impl Check {
         spawner: Spawner,
         welcome: Vec<u8>,
         order: Order,
-        inbox: Sender<Input>,
+        inbox: Sender<Box<Input>>,
     ) -> Result<Check> {
         let process = Arc::new(Mutex::new(Process::ToCome));
         let shared = Arc::clone(&process);
         thread::start("session-check", move || {
             let answer = handshake(&spawner, &welcome, &shared).map(|()| program);
-            let _ = inbox.send(Input::Checked { answer, order });
+            let _ = inbox.send(Box::new(Input::Checked { answer, order }));
         })
         .map_err(Error::os("start the thread that checks a new program"))?;
         Ok(Check { process })

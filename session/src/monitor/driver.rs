@@ -50,8 +50,8 @@ pub(super) struct Parts {
     pub(super) config: Config,
     pub(super) sockets: Sockets,
     pub(super) recipe: Recipe,
-    pub(super) inbox: Receiver<Input>,
-    pub(super) sender: Sender<Input>,
+    pub(super) inbox: Receiver<Box<Input>>,
+    pub(super) sender: Sender<Box<Input>>,
     pub(super) log: Log,
     pub(super) listeners: Arc<Listeners>,
     pub(super) handle: MonitorHandle,
@@ -167,7 +167,7 @@ impl Driver {
                     break;
                 };
                 next = None;
-                self.take(input);
+                self.take(*input);
             }
             let actions = self.supervisor.handle_timeout(self.now());
             self.perform_all(actions);

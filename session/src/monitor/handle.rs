@@ -42,7 +42,7 @@ pub struct MonitorHandle {
 
 #[derive(Debug)]
 struct Shared {
-    inbox: Sender<Input>,
+    inbox: Sender<Box<Input>>,
     log: Log,
     listeners: Arc<Listeners>,
     /// The active worker.
@@ -155,7 +155,11 @@ impl Monitor {
 }
 
 impl MonitorHandle {
-    pub(super) fn new(inbox: Sender<Input>, log: Log, listeners: Arc<Listeners>) -> MonitorHandle {
+    pub(super) fn new(
+        inbox: Sender<Box<Input>>,
+        log: Log,
+        listeners: Arc<Listeners>,
+    ) -> MonitorHandle {
         MonitorHandle {
             shared: Arc::new(Shared {
                 inbox,
@@ -319,7 +323,7 @@ impl MonitorHandle {
         use crossbeam_channel::TrySendError;
         self.shared
             .inbox
-            .try_send(input)
+            .try_send(Box::new(input))
             .map_err(|error| match error {
                 TrySendError::Full(_) => Error::Busy,
                 TrySendError::Disconnected(_) => Error::Stopping,

@@ -167,7 +167,7 @@ fn tell(log: &Log, what: &str, outcome: Result<(), String>) {
 pub(super) fn run_exit_handlers(
     handlers: Vec<ExitHandler>,
     reason: &ExitReason,
-    inbox: &Sender<Input>,
+    inbox: &Sender<Box<Input>>,
     log: &Log,
 ) -> bool {
     if handlers.is_empty() {
@@ -207,14 +207,14 @@ pub(super) fn run_exit_handlers(
 /// Whoever drops the last of these tells the owner, however its handler ended.
 struct LastOne {
     left: Arc<AtomicUsize>,
-    inbox: Sender<Input>,
+    inbox: Sender<Box<Input>>,
 }
 
 impl Drop for LastOne {
     fn drop(&mut self) {
         if self.left.fetch_sub(1, Ordering::SeqCst) == 1 {
             // The owner is there, or the process is at its end.
-            let _ = self.inbox.send(Input::HandlersDone);
+            let _ = self.inbox.send(Box::new(Input::HandlersDone));
         }
     }
 }
@@ -263,7 +263,10 @@ mod tests {
             &inbox,
             &log
         ));
-        assert!(matches!(told.recv_timeout(SOON), Ok(Input::HandlersDone)));
+        assert!(matches!(
+            *told.recv_timeout(SOON).unwrap(),
+            Input::HandlersDone
+        ));
         let mut ran: Vec<u32> = seen.try_iter().collect();
         ran.sort_unstable();
         assert_eq!(ran, [1, 2, 3]);

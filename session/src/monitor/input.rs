@@ -14,6 +14,9 @@ use crate::probe::Outcome;
 use crate::report::CrashReport;
 
 /// The most that can wait: sources that may not block drop (and count) what does not fit.
+///
+/// Each is boxed: a channel has room for all from the start, and without that this one would be a
+/// third of the memory of an idle monitor.
 pub(crate) const INBOX: usize = 1024;
 
 /// One thing that happened outside, told by the source that saw it.

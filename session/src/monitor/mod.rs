@@ -108,7 +108,7 @@ fn start(plan: MonitorPlan, passed: Passed, log: &Log) -> Result<Driver> {
             "there is no /proc: workers are started from the path of the executable as it is on disk",
         ));
     }
-    let (sender, inbox): (Sender<Input>, Receiver<Input>) = bounded(INBOX);
+    let (sender, inbox): (Sender<Box<Input>>, Receiver<Box<Input>>) = bounded(INBOX);
     let listeners = Arc::new(Listeners::default());
     let handle = MonitorHandle::new(sender.clone(), log.clone(), Arc::clone(&listeners));
     let _ = CURRENT.set(handle.clone());

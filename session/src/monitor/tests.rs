@@ -67,7 +67,7 @@ type React = Box<dyn FnMut(&mut Outside, &Deed)>;
 struct Outside {
     start: Instant,
     now: Instant,
-    inbox: Sender<Input>,
+    inbox: Sender<Box<Input>>,
     /// What is to come, by the time at which it comes, in the order in which it was added.
     coming: BTreeMap<(Duration, u64), Input>,
     added: u64,
@@ -160,9 +160,9 @@ impl World for Fake {
     /// Time passes here and nowhere else.
     fn wait(
         &mut self,
-        inbox: &Receiver<Input>,
+        inbox: &Receiver<Box<Input>>,
         deadline: Option<Instant>,
-    ) -> std::result::Result<Input, RecvTimeoutError> {
+    ) -> std::result::Result<Box<Input>, RecvTimeoutError> {
         if let Ok(input) = inbox.try_recv() {
             return Ok(input);
         }
@@ -177,7 +177,7 @@ impl World for Fake {
                     && entry.key().0 <= at
                 {
                     let input = entry.remove();
-                    outside.inbox.try_send(input).unwrap();
+                    outside.inbox.try_send(Box::new(input)).unwrap();
                 }
                 inbox.try_recv().map_err(|_| RecvTimeoutError::Disconnected)
             }

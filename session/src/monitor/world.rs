@@ -28,9 +28,9 @@ pub(super) trait World: fmt::Debug {
     /// The next that comes in, or [`Timeout`](RecvTimeoutError::Timeout) at the deadline.
     fn wait(
         &mut self,
-        inbox: &Receiver<Input>,
+        inbox: &Receiver<Box<Input>>,
         deadline: Option<Instant>,
-    ) -> Result<Input, RecvTimeoutError>;
+    ) -> Result<Box<Input>, RecvTimeoutError>;
 
     /// Starts a worker. The welcome is in its channel before it runs, so it never waits for it.
     fn spawn(&mut self, spawner: &Spawner, welcome: Welcome) -> Result<Started>;
@@ -75,9 +75,9 @@ impl World for Real {
 
     fn wait(
         &mut self,
-        inbox: &Receiver<Input>,
+        inbox: &Receiver<Box<Input>>,
         deadline: Option<Instant>,
-    ) -> Result<Input, RecvTimeoutError> {
+    ) -> Result<Box<Input>, RecvTimeoutError> {
         match deadline {
             Some(at) => inbox.recv_deadline(at),
             None => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),

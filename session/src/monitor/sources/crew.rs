@@ -17,7 +17,7 @@ pub(super) const MAX_WORKERS: usize = 2;
 #[derive(Debug)]
 pub(super) struct Crew {
     name: &'static str,
-    inbox: Sender<Input>,
+    inbox: Sender<Box<Input>>,
     threads: Vec<Watcher>,
 }
 
@@ -28,7 +28,7 @@ struct Watcher {
 }
 
 impl Crew {
-    pub(super) fn start(name: &'static str, inbox: Sender<Input>) -> Result<Crew> {
+    pub(super) fn start(name: &'static str, inbox: Sender<Box<Input>>) -> Result<Crew> {
         let mut crew = Crew {
             name,
             inbox,
@@ -67,7 +67,11 @@ impl Watcher {
         !self.is_busy.load(Ordering::SeqCst)
     }
 
-    fn watch(&self, look: impl FnOnce() -> Input + Send + 'static, inbox: Sender<Input>) -> bool {
+    fn watch(
+        &self,
+        look: impl FnOnce() -> Input + Send + 'static,
+        inbox: Sender<Box<Input>>,
+    ) -> bool {
         self.is_busy.store(true, Ordering::SeqCst);
         let is_busy = Arc::clone(&self.is_busy);
         self.runner.offer(move || {
@@ -75,7 +79,7 @@ impl Watcher {
             // Before the owner learns it, who may start the next one at once.
             is_busy.store(false, Ordering::SeqCst);
             // An inbox that is gone belongs to a session that is over.
-            let _ = inbox.send(seen);
+            let _ = inbox.send(Box::new(seen));
         })
     }
 }
@@ -107,12 +111,12 @@ mod tests {
         assert!(!crew.watch(|| Input::Signal));
         drop(gate);
         for _ in 0..2 {
-            let seen = told.recv_timeout(SOON);
-            assert!(matches!(seen, Ok(Input::Died { .. })), "{seen:?}");
+            let seen = told.recv_timeout(SOON).unwrap();
+            assert!(matches!(*seen, Input::Died { .. }), "{seen:?}");
             assert!(crew.make_room().unwrap());
         }
         assert_eq!(crew.threads.len(), MAX_WORKERS);
         assert!(crew.watch(|| Input::Signal));
-        assert!(matches!(told.recv_timeout(SOON), Ok(Input::Signal)));
+        assert!(matches!(*told.recv_timeout(SOON).unwrap(), Input::Signal));
     }
 }

@@ -133,7 +133,7 @@ impl Connection {
 
 impl Io {
     pub(in crate::monitor) fn start(
-        inbox: Sender<Input>,
+        inbox: Sender<Box<Input>>,
         log: Log,
         listeners: Arc<Listeners>,
         dispatcher: Arc<OnceLock<Dispatcher>>,
@@ -181,7 +181,7 @@ impl Io {
 struct Reader {
     jobs: Arc<Mutex<Vec<Job>>>,
     waker: &'static Waker,
-    inbox: Sender<Input>,
+    inbox: Sender<Box<Input>>,
     log: Log,
     listeners: Arc<Listeners>,
     dispatcher: Arc<OnceLock<Dispatcher>>,
@@ -210,7 +210,7 @@ impl Reader {
                 self.waker.clear();
                 self.take_jobs();
                 if signal().is_some() {
-                    let _ = self.inbox.send(Input::Reload);
+                    let _ = self.inbox.send(Box::new(Input::Reload));
                 }
             }
             for (poll, slot) in polls[1..].iter().zip(slots) {
@@ -327,7 +327,7 @@ impl Reader {
                 }
                 connection.close_channel();
                 let generation = connection.generation;
-                let _ = inbox.send(Input::ChannelClosed { generation });
+                let _ = inbox.send(Box::new(Input::ChannelClosed { generation }));
             }
         }
     }
@@ -381,14 +381,14 @@ impl Reader {
             let generation = connection.generation;
             if connection.channel.is_some() {
                 connection.close_channel();
-                let _ = inbox.send(Input::ChannelClosed { generation });
+                let _ = inbox.send(Box::new(Input::ChannelClosed { generation }));
             }
             let (tail, dropped) = (connection.tail.text(), connection.tail.dropped());
-            let _ = inbox.send(Input::OutputEnded {
+            let _ = inbox.send(Box::new(Input::OutputEnded {
                 generation,
                 tail,
                 dropped,
-            });
+            }));
             false
         });
     }
@@ -405,7 +405,7 @@ impl Connection {
 
 /// What hears the lines of one worker.
 struct Ear<'a> {
-    inbox: &'a Sender<Input>,
+    inbox: &'a Sender<Box<Input>>,
     listeners: &'a Arc<Listeners>,
     dispatcher: &'a OnceLock<Dispatcher>,
     log: &'a Log,
@@ -552,10 +552,10 @@ impl Ear<'_> {
 
     /// The owner never waits for this thread, so this wait ends.
     fn tell(&self, word: Word) {
-        let _ = self.inbox.send(Input::Said {
+        let _ = self.inbox.send(Box::new(Input::Said {
             generation: self.peer.generation,
             word,
-        });
+        }));
     }
 }
 

@@ -26,7 +26,7 @@ pub(in crate::monitor) struct Job {
 pub(in crate::monitor) struct Probers(Crew);
 
 impl Probers {
-    pub(in crate::monitor) fn start(inbox: Sender<Input>) -> Result<Probers> {
+    pub(in crate::monitor) fn start(inbox: Sender<Box<Input>>) -> Result<Probers> {
         Crew::start("session-probe", inbox).map(Probers)
     }
 

@@ -18,7 +18,7 @@ use crate::thread;
 /// tells nobody when that changes.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-pub(in crate::monitor) fn start(inbox: Sender<Input>) -> Result<()> {
+pub(in crate::monitor) fn start(inbox: Sender<Box<Input>>) -> Result<()> {
     thread::start("session-repl", move || {
         // A read from the background must fail instead of stopping the whole process.
         sys::block_in_this_thread(&[Signal::SIGTTIN]);
@@ -28,7 +28,7 @@ pub(in crate::monitor) fn start(inbox: Sender<Input>) -> Result<()> {
 }
 
 /// Ends at the end of the input, and ends nothing else.
-fn read_lines(inbox: &Sender<Input>) {
+fn read_lines(inbox: &Sender<Box<Input>>) {
     let stdin = io::stdin();
     let terminal = stdin.is_terminal();
     let mut lines = LineBuffer::with_limit(MAX_LINE);
@@ -66,14 +66,14 @@ fn read_lines(inbox: &Sender<Input>) {
     }
 }
 
-fn pass_on(line: &Result<&[u8], BadLine>, inbox: &Sender<Input>) {
+fn pass_on(line: &Result<&[u8], BadLine>, inbox: &Sender<Box<Input>>) {
     // The owner always reads its inbox, so this waits for microseconds; and if it is gone, the
     // session is over.
-    let _ = inbox.send(match line {
+    let _ = inbox.send(Box::new(match line {
         Ok(line) => {
             let line = line.strip_suffix(b"\r").unwrap_or(line);
             Input::Line(crate::text::lossy(line).into_owned())
         }
         Err(_) => Input::LineTooLong,
-    });
+    }));
 }

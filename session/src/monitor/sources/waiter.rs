@@ -13,7 +13,7 @@ use crate::sys;
 pub(in crate::monitor) struct Waiters(Crew);
 
 impl Waiters {
-    pub(in crate::monitor) fn start(inbox: Sender<Input>) -> Result<Waiters> {
+    pub(in crate::monitor) fn start(inbox: Sender<Box<Input>>) -> Result<Waiters> {
         Crew::start("session-wait", inbox).map(Waiters)
     }
 
