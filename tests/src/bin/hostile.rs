@@ -14,6 +14,7 @@ use std::process::{self, Command, ExitCode, Stdio};
 use std::time::Duration;
 use std::{env, fs, net, thread};
 
+use nix::sys::signal::{SigSet, Signal};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use serde_json::{Value, json};
 use session::{Monitor, Session};
@@ -197,9 +198,12 @@ impl Foe {
             "crash-and-live" => {
                 self.say(&json!({ "crash": { "main_error": { "text": EVIL } } }))?;
             }
-            "stay" => {
+            "immortal" => {
+                // A thread that waits for nothing and takes no signal is all that there is.
+                let mut all = SigSet::empty();
+                all.add(Signal::SIGTERM);
+                all.thread_block()?;
                 self.done()?;
-                return self.behave();
             }
             other => {
                 let _ = writeln!(io::stderr(), "there is no mode `{other}`");
