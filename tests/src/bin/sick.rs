@@ -18,6 +18,7 @@ use std::time::Duration;
 use std::{env, hint, panic, thread};
 
 use session::{Monitor, Worker};
+use session_tests::processes::Process;
 
 /// The most of a head that is read: a key of a megabyte is among what is offered.
 const MAX_HEAD: u64 = 4 * 1024 * 1024;
@@ -130,7 +131,7 @@ impl Ward {
                 for_ever(visitor, &[b'x'; 64 * 1024], Duration::ZERO)
             }
             "junk" => visitor.write_all(b"\0\xff\x1b]0;t\x07 200 OK\r\n\r\n"),
-            _ => answer(visitor, 200, "well\n"),
+            _ => answer(visitor, 200, &format!("pid {}\n", process::id())),
         }
     }
 
@@ -154,7 +155,10 @@ impl Ward {
             "/panic-at-length" => panic!("$& $` {{}} {{0}} {}", "x".repeat(10_000_000)),
             "/leave-children" => {
                 // Out of this worker's group, and with its output.
-                Command::new("setsid").args(["sleep", "1000"]).spawn()?;
+                let child = Command::new("setsid").args(["sleep", "1000"]).spawn()?;
+                while Process::of(child.id()).is_some_and(|process| process.group != child.id()) {
+                    thread::sleep(Duration::from_millis(1));
+                }
                 process::exit(3)
             }
             "/return" => process::exit(0),
