@@ -1,6 +1,7 @@
 //! Rows D of the fault matrix: the channel. Most of them are in `hostile.rs`.
 #![cfg(target_os = "linux")]
 
+use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -27,10 +28,15 @@ fn d03_calls_that_a_signal_interrupts_are_made_again() {
         let mut session = Start::config(&config).args(&["bad-lines"]).run(HOSTILE);
         let mut worker = session.expect_spawn();
         session.expect(" bad lines)");
-        // Every second call of each kind that moves bytes, in every thread of the monitor.
+        // Every second call of each kind that moves bytes, in every thread of the monitor, and in
+        // nothing that it starts: the loader of a program knows no second try.
+        let tasks = format!("/proc/{}/task", session.child.id());
+        let threads = fs::read_dir(tasks).unwrap().flatten();
+        let threads = threads.flat_map(|thread| ["-p".into(), thread.file_name()]);
         let calls = "read,write,recvfrom,sendto,sendmsg,poll,ppoll,waitid";
         let mut strace = Command::new("strace")
-            .args(["-f", "-o", "/dev/null", "-p", &session.child.id().to_string()])
+            .args(["-o", "/dev/null"])
+            .args(threads)
             .args(["-e", &format!("trace={calls}")])
             .args(["-e", &format!("inject={calls}:error=EINTR:when=1+2")])
             .stderr(Stdio::piped())
