@@ -153,7 +153,11 @@ fn c05_a_stranger_on_the_port_is_never_healthy_and_is_named() {
     row(&[], || {
         let (mut session, worker) = start("unbound", r#","startupTimeoutSeconds":1"#);
         let visitors = stranger(session.port);
-        let held = format!("port {} is held by pid {} (", session.port, std::process::id());
+        let held = format!(
+            "port {} is held by pid {} (",
+            session.port,
+            std::process::id()
+        );
         session.expect(&format!("not healthy yet: {held}"));
         session.expect(&format!("the server was not ready within 1 s: {held}"));
         expect_gone(worker, PATIENCE);
@@ -174,7 +178,10 @@ fn c05_a_port_that_is_taken_is_told_with_who_holds_it() {
                 .run_at(SICK, port);
             session.expect_spawn();
             if illness == "held" {
-                session.expect(&format!("port {port} is held by pid {} (", std::process::id()));
+                session.expect(&format!(
+                    "port {port} is held by pid {} (",
+                    std::process::id()
+                ));
             }
             session.expect("crash report, generation 1: ");
             // It comes by itself once the port is free.
@@ -190,7 +197,10 @@ fn c06_an_answer_without_end_costs_bounded_time_and_memory() {
     row(&[], || {
         for (illness, failure) in [
             ("drip", "no answer within 0.3 s"),
-            ("endless-head", "the head of the answer is longer than 16384 bytes"),
+            (
+                "endless-head",
+                "the head of the answer is longer than 16384 bytes",
+            ),
         ] {
             is_replaced(illness, failure);
         }
@@ -215,7 +225,9 @@ fn c07_a_redirect_and_the_environment_lead_a_probe_nowhere() {
         drop(trap);
         let visitors = stranger(port);
         let url = format!("http://127.0.0.1:{port}/");
-        let mut start = Start::config(CONFIG).args(&["redirect"]).environment("TRAP", &url);
+        let mut start = Start::config(CONFIG)
+            .args(&["redirect"])
+            .environment("TRAP", &url);
         for name in ["http_proxy", "HTTP_PROXY", "ALL_PROXY", "all_proxy"] {
             start = start.environment(name, &url);
         }
@@ -368,13 +380,16 @@ fn c11_a_network_that_is_down_says_nothing_of_the_server() {
 #[test]
 fn c11_a_lack_of_descriptors_or_ports_says_nothing_of_the_server() {
     row(&[Need::Program("ip"), Need::Program("prlimit")], || {
-        let few_ports = "ip link set lo up; echo '60000 60001' > /proc/sys/net/ipv4/ip_local_port_range";
+        let few_ports =
+            "ip link set lo up; echo '60000 60001' > /proc/sys/net/ipv4/ip_local_port_range";
         let start = Start::config(CONFIG).args(&["well"]);
         let mut session = in_a_network(&start, few_ports);
         session.expect_ready();
         let pid = session.child.id().to_string();
         let limit = |limit: &str| {
-            let status = Command::new("prlimit").args(["--pid", &pid, limit]).status();
+            let status = Command::new("prlimit")
+                .args(["--pid", &pid, limit])
+                .status();
             assert!(status.unwrap().success());
         };
         limit("--nofile=4:1024");

@@ -71,11 +71,19 @@ fn d07_a_grandchild_that_keeps_the_output_holds_up_nothing() {
         for generation in 1..=5 {
             let begun = Instant::now();
             let _ = session.ask("GET", "/leave-children", "");
-            session.expect(&format!("(generation {generation}) has exited: exit code 3"));
+            session.expect(&format!(
+                "(generation {generation}) has exited: exit code 3"
+            ));
             session.expect_spawn();
             // The next worker does not wait for the output, and the report waits half a second.
-            session.expect(&format!("crash report, generation {generation}: exit code 3"));
-            assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+            session.expect(&format!(
+                "crash report, generation {generation}: exit code 3"
+            ));
+            assert!(
+                begun.elapsed() < Duration::from_secs(3),
+                "{:?}",
+                begun.elapsed()
+            );
             worker = session.worker(Some(worker));
         }
         // What is read of the dead ends within half a second of each death.

@@ -29,9 +29,8 @@ fn e06_a_line_without_end_is_split_and_memory_stays_flat() {
             let mut session = Start::config(config).args(&[illness]).run(SICK);
             session.expect_ready();
             let port = session.port;
-            let asking = std::thread::spawn(move || {
-                session_tests::running::ask(port, "GET", "/shout", "")
-            });
+            let asking =
+                std::thread::spawn(move || session_tests::running::ask(port, "GET", "/shout", ""));
             let deadline = Instant::now() + 2 * PATIENCE;
             let mut longest = 0;
             let (mut is_over, mut shown, mut dropped) = (false, 0, false);

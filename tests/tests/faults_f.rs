@@ -116,7 +116,14 @@ fn f03_near_misses_are_refused_and_do_nothing() {
             // Each is answered with one line at least, and then the next command is.
             let answer = session.line_until(Instant::now() + Duration::from_secs(10));
             let answer = answer.unwrap_or_else(|| panic!("`{line}` is not answered"));
-            for done in ["exiting", "restarting", "reloading", "is changed", "said", "state:"] {
+            for done in [
+                "exiting",
+                "restarting",
+                "reloading",
+                "is changed",
+                "said",
+                "state:",
+            ] {
                 assert!(!answer.contains(done), "`{line}`: {answer}");
             }
             session.enter("say marker");
@@ -144,7 +151,13 @@ fn f04_lines_of_any_length_and_kind_are_refused_and_the_next_one_works() {
             session.enter_raw(&piece);
         }
         session.enter("");
-        for line in ["exit\0clean", "\u{1b}[2Jexit clean", "exit clean\u{202e}", "\u{7}", "\u{9b}2J"] {
+        for line in [
+            "exit\0clean",
+            "\u{1b}[2Jexit clean",
+            "exit clean\u{202e}",
+            "\u{7}",
+            "\u{9b}2J",
+        ] {
             session.enter(line);
         }
         session.enter("say after");

@@ -165,12 +165,16 @@ fn a_flood_of_good_lines_is_capped_and_told() {
 
 #[test]
 fn a_flood_of_bad_lines_is_counted_and_told() {
-    row(&[], || survives_a_flood("bad-flood", &["64 messages not understood"]));
+    row(&[], || {
+        survives_a_flood("bad-flood", &["64 messages not understood"])
+    });
 }
 
 #[test]
 fn a_flood_of_crashes_is_one_crash() {
-    row(&[], || survives_a_flood("crash-flood", &["crash event detected"]));
+    row(&[], || {
+        survives_a_flood("crash-flood", &["crash event detected"])
+    });
 }
 
 #[test]
@@ -252,8 +256,14 @@ fn no_text_reaches_a_terminal_unescaped() {
 fn a_hello_of_another_worker_is_none() {
     row(&[], || {
         for (mode, why) in [
-            ("stale-generation", "it gave another generation or process id"),
-            ("coming-generation", "it gave another generation or process id"),
+            (
+                "stale-generation",
+                "it gave another generation or process id",
+            ),
+            (
+                "coming-generation",
+                "it gave another generation or process id",
+            ),
             ("wrong-pid", "it gave another generation or process id"),
             ("other-protocol", "expected protocol 1, found 4294967295"),
             ("no-hello", "its first message was no hello"),
@@ -336,7 +346,10 @@ fn a_worker_that_obeys_nothing_is_killed() {
         let mut session = start("immortal", "");
         session.expect("lifecycle phase (done)");
         let log = lives_and_ends(session);
-        assert!(log.contains("still runs 1 s after SIGTERM; sending SIGKILL"), "{log}");
+        assert!(
+            log.contains("still runs 1 s after SIGTERM; sending SIGKILL"),
+            "{log}"
+        );
     });
 }
 
@@ -369,7 +382,9 @@ fn who_inherits_the_channel_of_a_dead_worker_is_not_heard() {
     row(&[], || {
         let mut session = start("heir", "");
         let worker = session.expect_spawn();
-        session.expect(&format!("process id {worker} (generation 1) has exited: exit code 3"));
+        session.expect(&format!(
+            "process id {worker} (generation 1) has exited: exit code 3"
+        ));
         session.expect_spawn();
         session.expect("crash report, generation 1: exit code 3");
         end_escaped("sleep 1000");

@@ -247,15 +247,15 @@ impl Foe {
             ("__proto__", 4000),
             (EVIL, 4000),
         ] {
-            self.say(
-                &json!({ "set_port": { "name": name, "port": port, "restart": true } }),
-            )?;
+            self.say(&json!({ "set_port": { "name": name, "port": port, "restart": true } }))?;
         }
         for seconds in [0.0, -5.0, 0.5, 1e300] {
             self.say(&json!({ "set_polling": { "seconds": seconds, "now": true } }))?;
         }
         if env::args().any(|arg| arg == "without-the-right") {
-            self.say(&json!({ "set_port": { "name": "server", "port": 40_000, "restart": true } }))?;
+            self.say(
+                &json!({ "set_port": { "name": "server", "port": 40_000, "restart": true } }),
+            )?;
             self.say(&json!({ "set_polling": { "seconds": 2, "now": true } }))?;
         }
         self.done()
@@ -341,8 +341,10 @@ impl Foe {
         self.say(&json!({ "reply": { "id": 3, "outcome": { "refused": EVIL } } }))?;
         self.write(EVIL.as_bytes())?;
         self.write(b"\xff\xfe\n")?;
-        self.say(&json!({ "crash": { "panic": { "message": EVIL, "location": EVIL,
-            "thread": EVIL, "backtrace": EVIL } } }))?;
+        self.say(
+            &json!({ "crash": { "panic": { "message": EVIL, "location": EVIL,
+            "thread": EVIL, "backtrace": EVIL } } }),
+        )?;
         self.say(&json!({ "crash": { "backtrace": { "text": EVIL } } }))?;
         for stream in [&mut io::stdout() as &mut dyn Write, &mut io::stderr()] {
             stream.write_all(EVIL.replace("[Fri", "> [Fri").as_bytes())?;

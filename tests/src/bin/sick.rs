@@ -57,7 +57,11 @@ fn main(worker: Worker) -> Outcome {
 
 fn serve_held(worker: &Worker) -> Outcome {
     for visitor in worker.listener("server")?.incoming() {
-        answer(&mut visitor?, 200, "well\n")?;
+        let mut visitor = visitor?;
+        // A client that is not heard out is reset.
+        if read_head(&visitor).is_ok() {
+            let _ = answer(&mut visitor, 200, &format!("pid {}\n", process::id()));
+        }
     }
     Ok(())
 }
@@ -113,9 +117,8 @@ impl Ward {
             "flapping" | "refusing" => answer(visitor, 503, "ill\n"),
             "redirect" => {
                 let trap = env::var("TRAP").unwrap_or_default();
-                let head = format!(
-                    "HTTP/1.1 302 Found\r\nLocation: {trap}\r\nContent-Length: 0\r\n\r\n"
-                );
+                let head =
+                    format!("HTTP/1.1 302 Found\r\nLocation: {trap}\r\nContent-Length: 0\r\n\r\n");
                 visitor.write_all(head.as_bytes())
             }
             "endless-head" => {
@@ -250,11 +253,7 @@ fn read_head(visitor: &TcpStream) -> io::Result<(String, String, Option<String>)
             key = Some(value.trim().to_owned());
         }
     }
-    Ok((
-        method.unwrap_or_default(),
-        route.unwrap_or_default(),
-        key,
-    ))
+    Ok((method.unwrap_or_default(), route.unwrap_or_default(), key))
 }
 
 fn answer(visitor: &mut TcpStream, status: u16, body: &str) -> io::Result<()> {
