@@ -133,9 +133,12 @@ compile_error!(
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod __fuzz;
+#[cfg(all(test, not(miri)))]
+mod bounds;
 mod config;
 mod error;
 mod ipc;
+mod jobs;
 mod launch;
 mod log;
 mod machine;
@@ -145,8 +148,10 @@ mod output;
 mod probe;
 mod repl;
 mod report;
+mod slot;
 mod sys;
 mod text;
+mod thread;
 mod worker;
 
 pub use crossbeam_channel;

@@ -5,7 +5,6 @@ use std::io::{ErrorKind, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
 use std::time::Instant;
 
 use crossbeam_channel::Sender;
@@ -17,6 +16,7 @@ use crate::ipc::codec::{LineBuffer, decode};
 use crate::ipc::message::{PROTOCOL, ToMonitor};
 use crate::machine::HANDSHAKE_TIMEOUT;
 use crate::sys::{self, Interest, Poll};
+use crate::thread;
 
 /// The most output of a refused program that is told: its last words are about the refusal.
 const MAX_OUTPUT: usize = 2 * 1024;
@@ -50,17 +50,15 @@ impl Check {
         spawner: Spawner,
         welcome: Vec<u8>,
         order: Order,
-        inbox: Sender<Input>,
+        inbox: Sender<Box<Input>>,
     ) -> Result<Check> {
         let process = Arc::new(Mutex::new(Process::ToCome));
         let shared = Arc::clone(&process);
-        thread::Builder::new()
-            .name("session-check".into())
-            .spawn(move || {
-                let answer = handshake(&spawner, &welcome, &shared).map(|()| program);
-                let _ = inbox.send(Input::Checked { answer, order });
-            })
-            .map_err(Error::os("start the thread that checks a new program"))?;
+        thread::start("session-check", move || {
+            let answer = handshake(&spawner, &welcome, &shared).map(|()| program);
+            let _ = inbox.send(Box::new(Input::Checked { answer, order }));
+        })
+        .map_err(Error::os("start the thread that checks a new program"))?;
         Ok(Check { process })
     }
 
