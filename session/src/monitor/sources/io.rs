@@ -268,6 +268,7 @@ impl Reader {
                         if connection.generation == generation {
                             let earlier = connection.drain_until.map_or(until, |at| at.min(until));
                             connection.drain_until = Some(earlier);
+                            connection.hear_out();
                         }
                     }
                 }
@@ -395,6 +396,17 @@ impl Reader {
 }
 
 impl Connection {
+    /// The worker is dead: what it had said is read to its end, and nobody who holds its end of
+    /// the channel can say more in its name. (Other systems would forget what was said as well;
+    /// there the end of the drain has to do.)
+    fn hear_out(&self) {
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        if let Some(channel) = &self.channel {
+            // It fails where nobody holds the other end, and then there is nothing to cut off.
+            let _ = channel.socket.shutdown(std::net::Shutdown::Read);
+        }
+    }
+
     fn close_channel(&mut self) {
         if let Some(channel) = self.channel.take() {
             channel.outbox.close();

@@ -553,6 +553,32 @@ fn a_dead_worker_whose_ends_others_hold_is_over_in_its_time() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn who_holds_the_channel_of_a_dead_worker_is_not_heard() {
+    let mut bench = Bench::greeted();
+    let mut heir = bench.worker.take().unwrap();
+    heir.write_all(b"{\"ready\":{}}\n").unwrap();
+    bench.drain(GENERATION, Duration::from_secs(20));
+    let error = heir.write_all(b"{\"ready\":{}}\n").unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::BrokenPipe);
+    bench.serve();
+    let inputs: Vec<Input> = bench.inbox.try_iter().collect();
+    assert!(
+        matches!(
+            inputs[..],
+            [
+                Input::Said {
+                    word: Word::Ready,
+                    ..
+                },
+                Input::ChannelClosed { .. }
+            ]
+        ),
+        "{inputs:?}"
+    );
+}
+
+#[test]
 fn of_two_deadlines_the_earlier_one_holds() {
     let mut bench = Bench::greeted();
     bench.drain(GENERATION, Duration::from_secs(20));
