@@ -33,6 +33,14 @@ pub enum Need {
 /// # Panics
 /// If the row fails, takes too long, or leaves a process behind.
 pub fn row(needs: &[Need], body: impl FnOnce()) {
+    row_within(LIMIT, needs, body);
+}
+
+/// The same with a limit of its own. Lines that the body begins with `soak: ` are shown.
+///
+/// # Panics
+/// As [`row`].
+pub fn row_within(limit: Duration, needs: &[Need], body: impl FnOnce()) {
     let name = thread::current().name().unwrap_or("main").to_owned();
     if env::var_os(INSIDE).is_some_and(|inside| *inside == *name) {
         body();
@@ -43,10 +51,10 @@ pub fn row(needs: &[Need], body: impl FnOnce()) {
         skip(&name, &lack);
         return;
     }
-    run_inside(&name);
+    run_inside(&name, limit);
 }
 
-fn run_inside(name: &str) {
+fn run_inside(name: &str, limit: Duration) {
     let mut child = Command::new("unshare")
         .args(["--pid", "--fork", "--kill-child", "--mount-proc"])
         .arg(env::current_exe().unwrap())
@@ -58,19 +66,22 @@ fn run_inside(name: &str) {
         .spawn()
         .unwrap();
     let streams = [read_all(child.stdout.take()), read_all(child.stderr.take())];
-    let ended = wait(&mut child);
+    let ended = wait(&mut child, limit);
     let told: String = streams
         .into_iter()
         .map(|stream| stream.join().unwrap())
         .collect();
     match ended {
         Some(status) => assert!(status.success(), "{name}: {status}\n{told}"),
-        None => panic!("{name} took longer than {LIMIT:?}\n{told}"),
+        None => panic!("{name} took longer than {limit:?}\n{told}"),
     }
     assert!(
         told.contains("1 passed"),
         "expected one test of that name:\n{told}"
     );
+    for line in told.lines().filter(|line| line.starts_with("soak: ")) {
+        let _ = io::stdout().write_all(format!("{line}\n").as_bytes());
+    }
 }
 
 fn read_all(stream: Option<impl Read + Send + 'static>) -> thread::JoinHandle<String> {
@@ -84,8 +95,8 @@ fn read_all(stream: Option<impl Read + Send + 'static>) -> thread::JoinHandle<St
 }
 
 /// `None`: it took too long, and was ended, with all that is in its namespace.
-fn wait(child: &mut Child) -> Option<process::ExitStatus> {
-    let deadline = Instant::now() + LIMIT;
+fn wait(child: &mut Child, limit: Duration) -> Option<process::ExitStatus> {
+    let deadline = Instant::now() + limit;
     loop {
         if let Some(status) = child.try_wait().unwrap() {
             return Some(status);

@@ -386,13 +386,14 @@ impl Running {
                 return (status, start.elapsed());
             }
             if start.elapsed() > PATIENCE {
-                panic!("the monitor did not end; the log:\n{}", self.rest_now());
+                panic!("the monitor did not end; the log:\n{}", self.so_far());
             }
             thread::sleep(Duration::from_millis(2));
         }
     }
 
-    fn rest_now(&mut self) -> String {
+    /// What it has written so far.
+    pub fn so_far(&mut self) -> String {
         while let Ok(line) = self.lines.try_recv() {
             let _ = writeln!(self.seen, "{line}");
         }
