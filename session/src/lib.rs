@@ -147,11 +147,14 @@ compile_error!(
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod __fuzz;
+#[cfg(all(test, not(miri)))]
+mod bounds;
 mod config;
 #[cfg(feature = "webhook")]
 mod courier;
 mod error;
 mod ipc;
+mod jobs;
 mod launch;
 mod log;
 mod machine;
@@ -161,8 +164,10 @@ mod output;
 mod probe;
 mod repl;
 mod report;
+mod slot;
 mod sys;
 mod text;
+mod thread;
 mod worker;
 
 pub use crossbeam_channel;

@@ -1,5 +1,7 @@
 //! Support for the process tests.
 
+pub mod faults;
+pub mod inject;
 pub mod load;
 pub mod mini_monitor;
 pub mod processes;

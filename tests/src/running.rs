@@ -3,6 +3,7 @@
 //! Nothing here sleeps and hopes: everything waits for an event, and every wait has a deadline.
 
 use std::fmt::Write as _;
+use std::hash::{BuildHasher, RandomState};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -50,6 +51,7 @@ pub struct Start {
     pub ports: Vec<(String, u16)>,
     /// Files in its folder, with what is in them.
     pub files: Vec<(String, String)>,
+    at: Option<u16>,
 }
 
 impl Start {
@@ -99,6 +101,17 @@ impl Start {
         let mut command = Command::new(program);
         command.args(&self.args);
         self.run_piped(command)
+    }
+
+    /// The same on this port.
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    #[must_use]
+    pub fn run_at(&self, program: &str, port: u16) -> Running {
+        let mut start = self.clone();
+        start.at = Some(port);
+        start.run(program)
     }
 
     /// The same with a command that is made by hand; the arguments are its own business.
@@ -162,7 +175,7 @@ impl Start {
     /// If it cannot be started.
     #[must_use]
     pub fn run_bare(&self, mut command: Command) -> Running {
-        let port = free_port();
+        let port = self.at.unwrap_or_else(free_port);
         let folder = folder();
         let members = if self.config.is_empty() {
             String::new()
@@ -373,13 +386,14 @@ impl Running {
                 return (status, start.elapsed());
             }
             if start.elapsed() > PATIENCE {
-                panic!("the monitor did not end; the log:\n{}", self.rest_now());
+                panic!("the monitor did not end; the log:\n{}", self.so_far());
             }
             thread::sleep(Duration::from_millis(2));
         }
     }
 
-    fn rest_now(&mut self) -> String {
+    /// What it has written so far.
+    pub fn so_far(&mut self) -> String {
         while let Ok(line) = self.lines.try_recv() {
             let _ = writeln!(self.seen, "{line}");
         }
@@ -412,10 +426,11 @@ pub fn ask(port: u16, method: &str, route: &str, headers: &str) -> io::Result<St
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
     stream.set_write_timeout(Some(Duration::from_secs(5)))?;
-    write!(
-        stream,
+    // In one piece: programs of these tests may take the first read for the whole head.
+    let head = format!(
         "{method} {route} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 0\r\n{headers}\r\n"
-    )?;
+    );
+    stream.write_all(head.as_bytes())?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     Ok(answer)
@@ -465,16 +480,19 @@ pub fn free_port() -> u16 {
         .port()
 }
 
-/// A new folder of this test's own.
+/// A new folder of this test's own. (The id of a process is no name for it: in a namespace of its
+/// own, each has the same.)
 ///
 /// # Panics
 /// If it cannot be made.
 #[must_use]
 pub fn folder() -> PathBuf {
-    use std::sync::atomic::{AtomicU32, Ordering};
-    static COUNT: AtomicU32 = AtomicU32::new(0);
-    let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    let folder = env::temp_dir().join(format!("session-test-{}-{count}", process::id()));
-    fs::create_dir_all(&folder).unwrap();
-    folder
+    loop {
+        let unique = RandomState::new().hash_one(process::id());
+        let folder = env::temp_dir().join(format!("session-test-{unique:016x}"));
+        match fs::create_dir(&folder) {
+            Ok(()) => return folder,
+            Err(error) => assert_eq!(error.kind(), io::ErrorKind::AlreadyExists, "{error}"),
+        }
+    }
 }

@@ -23,6 +23,7 @@ use std::time::Duration;
 pub(crate) use fault::Faults;
 pub(crate) use limits::{check_interval, check_port};
 pub(crate) use load::{Loaded, load};
+pub(crate) use value::plain_number;
 
 use crate::near::near;
 
@@ -109,6 +110,12 @@ pub(crate) enum DieWithMonitor {
     Kill,
 }
 
+pub(crate) fn default_ports() -> BTreeMap<String, u16> {
+    let mut ports = BTreeMap::new();
+    ports.insert(String::from(SERVER_PORT), 3000);
+    ports
+}
+
 impl Default for Config {
     fn default() -> Config {
         Config {
@@ -116,7 +123,7 @@ impl Default for Config {
             monitor_identifier: String::from("__monitor__"),
             worker_identifier: String::from("__server__"),
             host: IpAddr::V4(Ipv4Addr::LOCALHOST),
-            ports: BTreeMap::from([(String::from(SERVER_PORT), 3000)]),
+            ports: default_ports(),
             allow_privileged_ports: false,
             polling_route: Some(String::from("/")),
             polling_interval: Duration::from_secs(30),
@@ -149,9 +156,9 @@ impl Config {
     /// Moves a port that is known by name; what is refused changes nothing.
     pub(crate) fn set_port(&mut self, name: &str, value: u64) -> Result<(), String> {
         if !self.ports.contains_key(name) {
-            let known = self.ports.keys().map(String::as_str);
-            let refusal = limits::Refusal::expected(limits::one_of(known.clone()));
-            let advice = near(name, known).map(limits::did_you_mean);
+            let known: Vec<_> = self.ports.keys().map(String::as_str).collect();
+            let refusal = limits::Refusal::expected(limits::one_of(&known));
+            let advice = near(name, &known).map(limits::did_you_mean);
             return Err(refusal
                 .advise(advice)
                 .found(limits::Quoted(fault::excerpt(name))));

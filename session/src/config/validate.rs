@@ -11,9 +11,11 @@ use super::value::{
 };
 use super::{Config, DieWithMonitor, Readiness, RestartPolicy, SERVER_PORT};
 use crate::near::near;
+use crate::text::seconds;
 
 /// The keys of the table, object by object.
 pub(super) const TOP_KEYS: &[&str] = &[
+    "$schema",
     "showServerOutput",
     "masterIdentifier",
     "workerIdentifier",
@@ -51,6 +53,9 @@ pub(super) fn config(root: &Node<'_>, faults: &mut Faults) -> Config {
     let mut config = Config::default();
     repeated_keys(root, &Path::Top, faults);
     let top = Section::new(Some(root), Path::Top, Some(TOP_KEYS), faults);
+    // For editors; where the schema lies is no business of ours.
+    let mut schema = String::new();
+    top.set("$schema", identifier, &mut schema, faults);
     identity(&top, &mut config, faults);
     ports(&top, &mut config, faults);
     polling(&top, &mut config, faults);
@@ -103,7 +108,7 @@ fn ports(top: &Section<'_>, config: &mut Config, faults: &mut Faults) {
         if !is_label(name) {
             let refusal =
                 Refusal::expected("a name that is not empty and has no control characters");
-            faults.add(*at, &place, || refusal.found(Quoted(excerpt(name))));
+            faults.add(*at, &place, &|| refusal.found(Quoted(excerpt(name))));
         }
         let port = limits::port(whole(number(&value.json)), privileged);
         let port = port.and_then(|port| match owners.get(&port) {
@@ -120,16 +125,14 @@ fn ports(top: &Section<'_>, config: &mut Config, faults: &mut Faults) {
         }
     }
     if section.find(SERVER_PORT).is_none() {
-        let near = near(
-            SERVER_PORT,
-            section.members.iter().map(|member| member.name.as_str()),
-        );
+        let names = section.members.iter().map(|member| member.name.as_str());
+        let near = near(SERVER_PORT, &names.collect::<Vec<_>>());
         let refusal = Refusal::expected(format!("an entry {}", Quoted(SERVER_PORT)));
         let text = match near {
             Some(name) => refusal.found(Quoted(excerpt(name))),
             None => refusal.found("none"),
         };
-        faults.add(at, &section.path, || text);
+        faults.add(at, &section.path, &|| text.clone());
     }
 }
 
@@ -156,7 +159,7 @@ fn polling(top: &Section<'_>, config: &mut Config, faults: &mut Faults) {
         faults,
     );
     if sound && *timeout > interval {
-        let most = interval.as_secs_f64();
+        let most = seconds(interval);
         let refusal = Refusal::expected(format!("at most `pollingIntervalSeconds` ({most})"));
         top.refuse("pollingTimeoutSeconds", &refusal, faults);
     }
@@ -234,10 +237,7 @@ fn restart(top: &Section<'_>, config: &mut Config, faults: &mut Faults) {
     let mut sound = section.set("minDelaySeconds", delay, &mut restart.min_delay, faults);
     sound &= section.set("maxDelaySeconds", delay, &mut restart.max_delay, faults);
     if sound && restart.min_delay > restart.max_delay {
-        let (min, max) = (
-            restart.min_delay.as_secs_f64(),
-            restart.max_delay.as_secs_f64(),
-        );
+        let (min, max) = (seconds(restart.min_delay), seconds(restart.max_delay));
         // One of the two may be the default, and a fault needs a place in the file.
         if section.find("minDelaySeconds").is_some() {
             let refusal = Refusal::expected(format!("at most `maxDelaySeconds` ({max})"));

@@ -252,6 +252,15 @@ impl Marker {
     }
 }
 
+/// For the fuzz target: a marker that is read is the one that was written.
+#[cfg(fuzzing)]
+pub(crate) fn check_marker(text: &str) {
+    if let Some(read) = Marker::parse(text) {
+        let written = marker(read.monitor, read.depth, read.image);
+        assert_eq!(Marker::parse(&written), Some(read));
+    }
+}
+
 /// A worker's child that lost its environment would become a monitor, start a worker, which would
 /// start such a child again, and so on. Without `/proc` this cannot be known.
 fn is_below_own_worker(image: Image) -> bool {

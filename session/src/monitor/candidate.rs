@@ -5,7 +5,6 @@ use std::io::{ErrorKind, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::thread;
 use std::time::Instant;
 
 use crossbeam_channel::Sender;
@@ -18,6 +17,7 @@ use crate::ipc::codec::{LineBuffer, decode};
 use crate::ipc::message::{PROTOCOL, ToMonitor};
 use crate::machine::HANDSHAKE_TIMEOUT;
 use crate::sys::{self, Interest, Poll};
+use crate::thread;
 
 /// What waits for the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,17 +39,15 @@ impl Check {
         spawner: Spawner,
         welcome: Vec<u8>,
         order: Order,
-        inbox: Sender<Input>,
+        inbox: Sender<Box<Input>>,
     ) -> Result<Check> {
         let errand = Errand::default();
         let shared = errand.clone();
-        thread::Builder::new()
-            .name("session-check".into())
-            .spawn(move || {
-                let answer = handshake(&spawner, &welcome, &shared).map(|()| program);
-                let _ = inbox.send(Input::Checked { answer, order });
-            })
-            .map_err(Error::os("start the thread that checks a new program"))?;
+        thread::start("session-check", move || {
+            let answer = handshake(&spawner, &welcome, &shared).map(|()| program);
+            let _ = inbox.send(Box::new(Input::Checked { answer, order }));
+        })
+        .map_err(Error::os("start the thread that checks a new program"))?;
         Ok(Check { errand })
     }
 

@@ -5,7 +5,6 @@ use std::io::{self, ErrorKind};
 use std::net::Shutdown;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -21,6 +20,7 @@ use crate::log::{Line, Who};
 use crate::machine::{How, State, Time};
 use crate::report::CrashReport;
 use crate::sys::{self, Interest, Poll};
+use crate::thread;
 
 /// Enough for a slow name server and a slow peer. Whoever takes longer holds up the next message,
 /// and a stop.
@@ -97,14 +97,11 @@ impl Driver {
         let recipe = &self.parts.recipe;
         let spawner = recipe.spawner(recipe.program());
         let inbox = self.parts.sender.clone();
-        thread::Builder::new()
-            .name("session-courier".into())
-            .spawn(move || {
-                let outcome = deliver(&spawner, letter.as_bytes(), &errand);
-                let _ = inbox.send(Input::Delivered(outcome));
-            })
-            .map(drop)
-            .map_err(Error::os("start the thread that waits for a courier"))
+        thread::start("session-courier", move || {
+            let outcome = deliver(&spawner, letter.as_bytes(), &errand);
+            let _ = inbox.send(Box::new(Input::Delivered(outcome)));
+        })
+        .map_err(Error::os("start the thread that waits for a courier"))
     }
 
     pub(super) fn delivered(&mut self, outcome: Result<(), String>) {
@@ -155,17 +152,17 @@ impl Driver {
             if !self.webhook.is_under_way() {
                 return;
             }
-            match self.parts.inbox.recv_deadline(until) {
-                Ok(Input::Delivered(outcome)) => self.delivered(outcome),
-                // Who asks again does not want to wait.
-                Ok(
+            match self.world.wait(&self.parts.inbox, Some(until)) {
+                Ok(input) => match *input {
+                    Input::Delivered(outcome) => self.delivered(outcome),
+                    // Who asks again does not want to wait.
                     Input::Signal
                     | Input::Stop {
                         how: How::Force, ..
-                    },
-                )
-                | Err(_) => return,
-                Ok(_) => {}
+                    } => return,
+                    _ => {}
+                },
+                Err(_) => return,
             }
         }
     }

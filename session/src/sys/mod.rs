@@ -4,6 +4,8 @@
 //! the few calls that neither has (`wait4`, `getauxval`, a socket's peer, descriptors in a message,
 //! a signal handler) are the only `unsafe` blocks of the library.
 
+#[cfg(all(test, not(miri)))]
+pub(crate) mod counting;
 mod fd;
 mod image;
 mod process;
