@@ -55,8 +55,7 @@ pub fn row_within(limit: Duration, needs: &[Need], body: impl FnOnce()) {
 }
 
 fn run_inside(name: &str, limit: Duration) {
-    let mut child = Command::new("unshare")
-        .args(["--pid", "--fork", "--kill-child", "--mount-proc"])
+    let mut child = namespace()
         .arg(env::current_exe().unwrap())
         .args(["--exact", name, "--nocapture", "--test-threads", "1"])
         .env(INSIDE, name)
@@ -151,11 +150,21 @@ fn lacking(needs: &[Need]) -> Option<String> {
     })
 }
 
+/// To be followed by a program. What is started in the background by a script has SIGINT ignored,
+/// and so have its children, until they say otherwise: then one that comes early is no signal.
+fn namespace() -> Command {
+    let mut command = Command::new("env");
+    command
+        .args(["--default-signal=INT,QUIT,TERM,HUP", "unshare"])
+        .args(["--pid", "--fork", "--kill-child", "--mount-proc"]);
+    command
+}
+
 fn has_namespaces() -> bool {
     static ANSWER: OnceLock<bool> = OnceLock::new();
     *ANSWER.get_or_init(|| {
-        Command::new("unshare")
-            .args(["--pid", "--fork", "--kill-child", "--mount-proc", "true"])
+        namespace()
+            .arg("true")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())

@@ -455,7 +455,9 @@ fn b12_as_process_1_it_is_a_session_like_any_other() {
             Process::of(escaped).is_some_and(|process| process.parent == monitor)
         });
         send(escaped, Signal::SIGKILL);
-        until("it is reaped", || Process::of(escaped).is_none());
+        until("it is dead", || {
+            Process::of(escaped).is_none_or(|process| process.state == 'Z')
+        });
         session.enter("status");
         session.expect("restarts: 1");
         send(monitor, Signal::SIGTERM);
