@@ -166,14 +166,14 @@ fn a_flood_of_good_lines_is_capped_and_told() {
 #[test]
 fn a_flood_of_bad_lines_is_counted_and_told() {
     row(&[], || {
-        survives_a_flood("bad-flood", &["64 messages not understood"])
+        survives_a_flood("bad-flood", &["64 messages not understood"]);
     });
 }
 
 #[test]
 fn a_flood_of_crashes_is_one_crash() {
     row(&[], || {
-        survives_a_flood("crash-flood", &["crash event detected"])
+        survives_a_flood("crash-flood", &["crash event detected"]);
     });
 }
 
