@@ -562,7 +562,7 @@ fn who_holds_the_channel_of_a_dead_worker_is_not_heard() {
     let error = heir.write_all(b"{\"ready\":{}}\n").unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::BrokenPipe);
     bench.serve();
-    let inputs: Vec<Input> = bench.inbox.try_iter().collect();
+    let inputs: Vec<Input> = bench.inbox.try_iter().map(|input| *input).collect();
     assert!(
         matches!(
             inputs[..],
