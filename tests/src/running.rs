@@ -289,6 +289,24 @@ impl Running {
         Some(line)
     }
 
+    /// Waits for a line with each of these texts, in whatever order they come.
+    ///
+    /// # Panics
+    /// If one does not come.
+    #[track_caller]
+    pub fn expect_all(&mut self, texts: &[&str]) {
+        let mut awaited = texts.to_vec();
+        while let Some(&first) = awaited.first() {
+            // Any line will do, so that none is passed over.
+            let line = self.expect("");
+            let before = awaited.len();
+            awaited.retain(|text| !line.contains(text));
+            if awaited.len() == before && self.child.try_wait().unwrap().is_some() {
+                self.expect(first);
+            }
+        }
+    }
+
     /// Everything that the monitor has written, once it is gone.
     pub fn rest(&mut self) -> String {
         let deadline = Instant::now() + PATIENCE;

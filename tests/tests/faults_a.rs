@@ -303,7 +303,10 @@ fn a07_what_a_worker_leaves_in_its_group_goes_before_the_next_one_starts() {
         });
         send(worker, Signal::SIGKILL);
         session.expect_spawn();
-        assert!(Process::of(child).is_none_or(|process| process.state == 'Z'));
+        // Killed before the next one was started; dying takes a moment of its own.
+        until("it is gone", || {
+            Process::of(child).is_none_or(|process| process.state == 'Z')
+        });
         session.expect_ready();
         // What has left the group is none of the session's, and stands in nobody's way.
         assert!(Process::of(escaped).is_some_and(|process| process.state != 'Z'));

@@ -148,8 +148,7 @@ fn k02_the_key_is_found_nowhere_but_in_its_monitor() {
             .run(HOSTILE);
         session.expect("distributed session key to recipients");
         session.expect("crash report, generation 1: ");
-        session.expect("distributed crash notification");
-        session.expect("ready");
+        session.expect_all(&["distributed crash notification", "ready"]);
         session.enter("reports");
         session.expect("its last output:");
         session.enter("status");
