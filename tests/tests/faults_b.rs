@@ -143,36 +143,39 @@ fn b03_a_worker_that_cannot_be_killed_has_no_second_one_beside_it() {
     });
 }
 
+/// By a command or by a signal.
+fn ask_for(session: &mut Running, what: &str) {
+    if what.starts_with(char::is_uppercase) {
+        session.signal(what);
+    } else {
+        session.enter(what);
+    }
+}
+
 #[test]
 fn b04_whoever_asks_again_escalates_and_nothing_makes_a_stop_gentler() {
     row(&[], || {
         let pairs = [
-            ["exit clean", "exit force"],
-            ["exit clean", "TERM"],
-            ["TERM", "INT"],
-            ["TERM", "exit clean"],
-            ["exit force\nexit clean", ""],
-            ["restart clean", "exit force"],
-            ["reload", "exit force"],
+            ("exit clean", Some("exit force")),
+            ("exit clean", Some("TERM")),
+            ("TERM", Some("INT")),
+            ("TERM", Some("exit clean")),
+            ("exit force\nexit clean", None),
+            ("restart clean", Some("exit force")),
+            ("reload", Some("exit force")),
         ];
-        for [first, second] in pairs {
+        for (first, second) in pairs {
             let (mut session, worker) = start("hang-exit ignore-term");
-            for what in [first, second] {
-                if what.is_empty() {
-                } else if what.starts_with(['e', 'r']) {
-                    session.enter(what);
-                } else {
-                    session.signal(what);
-                }
-                if what == first {
-                    session.expect("ing ");
-                    // Signals that are closer than 25 ms are one.
-                    thread::sleep(Duration::from_millis(60));
-                }
+            ask_for(&mut session, first);
+            session.expect("ing ");
+            // Signals that are closer than 25 ms are one.
+            thread::sleep(Duration::from_millis(60));
+            if let Some(second) = second {
+                ask_for(&mut session, second);
             }
             let (status, took) = session.wait();
-            assert_eq!(status.code(), Some(0), "{first}, {second}");
-            assert!(took <= FORCED, "{first}, {second}: {took:?}");
+            assert_eq!(status.code(), Some(0), "{first}, {second:?}");
+            assert!(took <= FORCED, "{first}, {second:?}: {took:?}");
             expect_gone(worker, Duration::from_millis(100));
             let log = session.rest();
             assert!(!log.contains("sending SIGTERM"), "{log}");
