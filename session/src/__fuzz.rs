@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use crate::config::{self, Config};
 use crate::ipc::codec::{self, BadLine, LineBuffer, MAX_LINE};
-use crate::ipc::message::ToMonitor;
+use crate::ipc::message::{ToMonitor, ToWorker};
 use crate::machine::{
     Action, Asker, Backoff, Event, Exit, Generation, How, Jitter, Limit, Policy, Polling,
     Readiness, Restarts, Serving, Supervisor, Time, Verdict,
 };
 use crate::repl::{Resolved, Table};
+use crate::{output, text};
 
 // The head's room is private to the probe, so this is a copy of it.
 #[path = "probe/head.rs"]
@@ -74,6 +75,8 @@ pub fn config(data: &[u8]) {
         }
     };
     check_names_and_ports(&config);
+    check_webhook(&config);
+    check_printed(data, &config);
     let within = |value: Duration, range: &std::ops::RangeInclusive<f64>| {
         assert!(
             range.contains(&value.as_secs_f64()),
@@ -99,6 +102,42 @@ pub fn config(data: &[u8]) {
     );
 }
 
+fn check_webhook(config: &Config) {
+    let Some(url) = &config.webhook else { return };
+    assert!(url.len() <= config::limits::MAX_URL);
+    assert!(url.bytes().all(|byte| byte.is_ascii_graphic()));
+    let host = url.strip_prefix("http://").or(url.strip_prefix("https://"));
+    assert!(host.is_some_and(|host| host.starts_with(|first: char| first.is_ascii_alphanumeric())));
+}
+
+/// What is accepted means the same when it is printed by another hand.
+fn check_printed(data: &[u8], config: &Config) {
+    let data = data.strip_prefix(b"\xef\xbb\xbf").unwrap_or(data);
+    let value: serde_json::Value = serde_json::from_slice(data).expect("what is accepted is JSON");
+    let printed = value.to_string();
+    match config::parse(printed.as_bytes(), "session.config.json") {
+        Ok(mut again) => {
+            // The reader of JSON may miss a number of many digits by its last bit.
+            if has_fractions(&config.app) {
+                again.app = config.app.clone();
+            }
+            assert_eq!(format!("{again:?}"), format!("{config:?}"));
+        }
+        Err(faults) => panic!("accepted, and refused when printed: {faults}"),
+    }
+}
+
+fn has_fractions(value: &serde_json::Value) -> bool {
+    match value {
+        serde_json::Value::Number(number) => number.is_f64(),
+        serde_json::Value::Array(items) => items.iter().any(has_fractions),
+        serde_json::Value::Object(members) => members.values().any(has_fractions),
+        serde_json::Value::Null | serde_json::Value::Bool(_) | serde_json::Value::String(_) => {
+            false
+        }
+    }
+}
+
 fn check_names_and_ports(config: &Config) {
     for name in [&config.monitor_identifier, &config.worker_identifier] {
         assert!(!name.is_empty() && !name.contains(char::is_control));
@@ -117,6 +156,84 @@ fn check_names_and_ports(config: &Config) {
     numbers.sort_unstable();
     numbers.dedup();
     assert_eq!(numbers.len(), config.ports.len());
+}
+
+/// A marker and a welcome are refused, or mean the same when they are written again.
+pub fn handshake(data: &[u8]) {
+    let mut bytes = Bytes(data);
+    let is_marker = bytes.next() & 1 == 0;
+    if is_marker {
+        crate::launch::role::check_marker(&String::from_utf8_lossy(bytes.0));
+        return;
+    }
+    let Ok(verb) = codec::decode::<ToWorker>(bytes.0) else {
+        return;
+    };
+    let encoded = codec::encode(&verb).expect("a short verb fits a line");
+    let again: ToWorker =
+        codec::decode(encoded.trim_ascii_end()).expect("what was encoded can be decoded");
+    assert_eq!(codec::encode(&again).ok(), Some(encoded));
+}
+
+/// What a service manager says about descriptors never makes the monitor take one that is not its
+/// own, nor more than there may be.
+pub fn passed_sockets(data: &[u8]) {
+    crate::monitor::check_passed(data);
+}
+
+/// A usage line is refused, or is a pattern: shown as it was meant, and never taken twice.
+pub fn usage_line(data: &[u8]) {
+    let line = String::from_utf8_lossy(data);
+    let mut table = Table::new();
+    let refused = match table.add(&line) {
+        Ok(_) => table
+            .add(&line)
+            .expect_err("two commands that every line fits equally"),
+        Err(refused) => refused,
+    };
+    let texts = [refused.to_string()];
+    for text in texts.iter().chain(&table.help()) {
+        assert!(
+            !text.is_empty() && !text.contains(char::is_control),
+            "{text:?}"
+        );
+    }
+}
+
+/// Text of a worker's, however it is cut, reaches a terminal without anything that acts on it.
+pub fn output(data: &[u8]) {
+    let mut bytes = Bytes(data);
+    let cut = usize::from(bytes.next()) % 64 + 1;
+    let stream = bytes.0;
+    let lines = |size: usize| {
+        let mut lines = output::Lines::default();
+        let mut told = Vec::new();
+        for piece in stream.chunks(size) {
+            lines.push(piece, |line| told.push(line.to_vec()));
+        }
+        lines.finish(|line| told.push(line.to_vec()));
+        told
+    };
+    let whole = lines(stream.len().max(1));
+    assert_eq!(lines(cut), whole);
+    for line in whole {
+        assert!(line.len() <= output::MAX_OUTPUT_LINE);
+        let line = text::lossy(&line);
+        let shown = text::escape_output(&line, false);
+        assert!(
+            !shown.contains(|c: char| c.is_control() && c != '\t'),
+            "{shown:?}"
+        );
+        let escaped = text::escape(&line);
+        assert!(!escaped.contains(char::is_control), "{escaped:?}");
+        assert_eq!(text::escape(&escaped), escaped);
+    }
+    let mut tail = output::Tail::default();
+    for piece in stream.chunks(cut) {
+        tail.push(piece);
+    }
+    let dropped = usize::try_from(tail.dropped()).expect("no more than came in");
+    assert!(stream.len() - dropped <= output::TAIL_BYTES);
 }
 
 /// Any line is a command or is refused, in text that a terminal shows and does not obey.

@@ -144,12 +144,12 @@ impl fmt::Display for Error {
             ),
             Error::NoMonitor => f.write_str("there is no monitor: SESSION_DISABLE is set"),
             Error::PeerDied => f.write_str("the other process ended before it answered"),
-            Error::Timeout(after) => write!(f, "no answer within {} s", after.as_secs_f64()),
+            Error::Timeout(after) => write!(f, "no answer within {} s", crate::text::seconds(*after)),
             Error::Busy => f.write_str("the other process is busy: its queue of messages is full"),
             Error::NoReply { name } => write!(f, "no listener answered the request `{name}`"),
             Error::Refused { reason } => f.write_str(reason),
             Error::BadName { name, expected } => {
-                write!(f, "expected {expected}, found `{}`", name.escape_debug())
+                write!(f, "expected {expected}, found `{}`", crate::text::escape(name))
             }
             Error::TooLong { length, limit } => write!(
                 f,
@@ -160,7 +160,7 @@ impl fmt::Display for Error {
                 f,
                 "expected a configured port name ({}), found `{}`: add it under `ports` in session.config.json",
                 known.join(", "),
-                name.escape_debug()
+                crate::text::escape(name)
             ),
             Error::Invalid(text)
             | Error::Usage(text)
@@ -171,7 +171,7 @@ impl fmt::Display for Error {
             Error::Bind {
                 name, address, why, ..
             } => {
-                write!(f, "could not bind the port `{}` at {address}", name.escape_debug())?;
+                write!(f, "could not bind the port `{}` at {address}", crate::text::escape(name))?;
                 why.iter().try_for_each(|why| write!(f, ": {why}"))
             }
             Error::Os { doing, .. } => write!(f, "could not {doing}"),

@@ -162,6 +162,8 @@ impl<T: Termination + 'static> Session<T> {
         sys::clear_mask();
         match role::find()? {
             Role::Worker { monitor } => worker::run(self.plan, monitor),
+            #[cfg(feature = "webhook")]
+            Role::Courier { monitor } => crate::courier::run(monitor),
             Role::Disabled => worker::run_disabled(self.plan),
             Role::Monitor { depth } => monitor::run(MonitorPlan {
                 setup: self.setup,

@@ -112,6 +112,20 @@
 //! and tolerances that are no whole numbers, empty names and names with control characters, and
 //! keys that are unknown or stand twice.
 //!
+//! # Who is told of a crash
+//!
+//! The log, the hooks of [`Monitor::on_crash`], listeners of `notify_crash`, and the URL in
+//! `notify.webhook`, to which the report is posted as JSON: the first crash of an episode at once,
+//! then the 2nd, 4th, 8th, …, and the recovery once a worker has been ready for
+//! `restart.stableSeconds`. A *courier*, a third process of the same executable, delivers one
+//! message at a time and is killed after 10 s, so no server at the other end can touch the
+//! monitor or delay a restart. The README has the members of a message.
+//!
+//! # Features
+//!
+//! - `webhook`, on by default: `notify.webhook` takes an `http://` URL.
+//! - `webhook-https`: and an `https://` one (about 1.7 MB more).
+//!
 //! # Exit codes of the monitor
 //!
 //! 0 clean · the `code` of a [`kill`] · the worker's own, where policy ends the session with it ·
@@ -133,9 +147,14 @@ compile_error!(
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod __fuzz;
+#[cfg(all(test, not(miri)))]
+mod bounds;
 mod config;
+#[cfg(feature = "webhook")]
+mod courier;
 mod error;
 mod ipc;
+mod jobs;
 mod launch;
 mod log;
 mod machine;
@@ -145,8 +164,10 @@ mod output;
 mod probe;
 mod repl;
 mod report;
+mod slot;
 mod sys;
 mod text;
+mod thread;
 mod worker;
 
 pub use crossbeam_channel;

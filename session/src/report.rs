@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::sys;
+use crate::text::rounded_seconds;
 
 /// How a process ended, as its parent learns it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -179,17 +180,17 @@ impl fmt::Display for CrashReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "generation {} (pid {}) crashed after {:.3} s: {}",
+            "generation {} (pid {}) crashed after {} s: {}",
             self.generation,
             self.pid,
-            self.uptime.as_secs_f64(),
+            rounded_seconds(self.uptime, 3),
             self.summary()
         )?;
         write!(
             f,
-            "  restarts before: {}, cpu time: {:.3} s, peak memory: {} KiB",
+            "  restarts before: {}, cpu time: {} s, peak memory: {} KiB",
             self.restarts,
-            self.cpu_time.as_secs_f64(),
+            rounded_seconds(self.cpu_time, 3),
             self.peak_memory / 1024
         )?;
         if let Cause::Panic(Panic {

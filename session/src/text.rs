@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
+use std::time::Duration;
 
 /// The longest colour sequence that is let through; a true-colour pair of both grounds needs 38.
 pub(crate) const MAX_SGR_BYTES: usize = 48;
@@ -75,6 +76,26 @@ pub(crate) fn count(number: impl Into<u64>, one: &str) -> String {
     let number = number.into();
     let ending = if number == 1 { "" } else { "s" };
     format!("{number} {one}{ending}")
+}
+
+/// A time in seconds, all of it: `2`, `0.05`.
+pub(crate) fn seconds(time: Duration) -> String {
+    let text = rounded_seconds(time, 9);
+    let text = text.trim_end_matches('0');
+    text.strip_suffix('.').unwrap_or(text).to_owned()
+}
+
+/// A time in seconds, to so many decimal places, of which there are one to nine: `1.500`.
+///
+/// Written as the whole numbers that it is made of: to write floats would take 14 KB of code.
+pub(crate) fn rounded_seconds(time: Duration, places: u32) -> String {
+    let places = places.clamp(1, 9);
+    let unit = 10_u32.pow(9 - places);
+    let (mut whole, mut part) = (time.as_secs(), (time.subsec_nanos() + unit / 2) / unit);
+    if part == 10_u32.pow(places) {
+        (whole, part) = (whole.saturating_add(1), 0);
+    }
+    format!("{whole}.{part:0width$}", width = places as usize)
 }
 
 /// Keeps at most `max_bytes` of a text, whole characters only, and says how much is missing.
@@ -259,6 +280,32 @@ mod tests {
                 assert_eq!(escape_output(&once, colours), once, "{line:?}");
             }
         }
+    }
+
+    #[test]
+    fn times_are_written_as_floats_would_be() {
+        let nanos = [
+            0,
+            1,
+            49_999_999,
+            50_000_000,
+            1_500_000_000,
+            1_999_400_000,
+            1_999_600_000,
+            30_000_000_000,
+            86_399_999_999_999,
+            86_400_000_000_000,
+        ];
+        for time in nanos.map(Duration::from_nanos) {
+            let float = time.as_secs_f64();
+            assert_eq!(seconds(time), float.to_string());
+            assert_eq!(rounded_seconds(time, 3), format!("{float:.3}"));
+            assert_eq!(rounded_seconds(time, 9), format!("{float:.9}"));
+        }
+        assert_eq!(rounded_seconds(Duration::from_millis(1950), 1), "2.0");
+        assert_eq!(rounded_seconds(Duration::from_millis(1949), 1), "1.9");
+        assert_eq!(seconds(Duration::MAX), "18446744073709551615.999999999");
+        assert_eq!(rounded_seconds(Duration::MAX, 1), "18446744073709551615.0");
     }
 
     #[test]

@@ -91,3 +91,48 @@ pub fn expect_idle(pids: &[u32], during: Duration) {
         assert!(!is_over, "used {used:?} ticks in {during:?}");
     }
 }
+
+/// What a process holds of the system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Resources {
+    /// Descriptors.
+    pub fds: usize,
+    /// Threads.
+    pub threads: usize,
+    /// Resident memory now.
+    pub kib: u64,
+    /// The most that it ever was.
+    pub peak_kib: u64,
+}
+
+/// Of a process that is there.
+///
+/// # Panics
+/// If it is not.
+#[must_use]
+pub fn resources(pid: u32) -> Resources {
+    let count = |what: &str| fs::read_dir(format!("/proc/{pid}/{what}")).unwrap().count();
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let figure = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        line.unwrap().trim_end_matches("kB").trim().parse().unwrap()
+    };
+    Resources {
+        fds: count("fd"),
+        threads: count("task"),
+        kib: figure("VmRSS:"),
+        peak_kib: figure("VmHWM:"),
+    }
+}
+
+/// The first character that acts on a terminal or on the reading order instead of showing itself,
+/// or that was no text.
+#[must_use]
+pub fn hidden_in(line: &str) -> Option<char> {
+    line.chars().find(|&letter| {
+        letter.is_control()
+            || matches!(letter,
+                '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}'
+                | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fffd}')
+    })
+}

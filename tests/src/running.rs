@@ -51,6 +51,7 @@ pub struct Start {
     pub ports: Vec<(String, u16)>,
     /// Files in its folder, with what is in them.
     pub files: Vec<(String, String)>,
+    at: Option<u16>,
 }
 
 impl Start {
@@ -100,6 +101,17 @@ impl Start {
         let mut command = Command::new(program);
         command.args(&self.args);
         self.run_piped(command)
+    }
+
+    /// The same on this port.
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    #[must_use]
+    pub fn run_at(&self, program: &str, port: u16) -> Running {
+        let mut start = self.clone();
+        start.at = Some(port);
+        start.run(program)
     }
 
     /// The same with a command that is made by hand; the arguments are its own business.
@@ -163,7 +175,7 @@ impl Start {
     /// If it cannot be started.
     #[must_use]
     pub fn run_bare(&self, mut command: Command) -> Running {
-        let port = free_port();
+        let port = self.at.unwrap_or_else(free_port);
         let folder = folder();
         let members = if self.config.is_empty() {
             String::new()
@@ -275,6 +287,24 @@ impl Running {
         let line = self.lines.recv_timeout(left).ok()?;
         let _ = writeln!(self.seen, "{line}");
         Some(line)
+    }
+
+    /// Waits for a line with each of these texts, in whatever order they come.
+    ///
+    /// # Panics
+    /// If one does not come.
+    #[track_caller]
+    pub fn expect_all(&mut self, texts: &[&str]) {
+        let mut awaited = texts.to_vec();
+        while let Some(&first) = awaited.first() {
+            // Any line will do, so that none is passed over.
+            let line = self.expect("");
+            let before = awaited.len();
+            awaited.retain(|text| !line.contains(text));
+            if awaited.len() == before && self.child.try_wait().unwrap().is_some() {
+                self.expect(first);
+            }
+        }
     }
 
     /// Everything that the monitor has written, once it is gone.
@@ -414,10 +444,11 @@ pub fn ask(port: u16, method: &str, route: &str, headers: &str) -> io::Result<St
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
     stream.set_write_timeout(Some(Duration::from_secs(5)))?;
-    write!(
-        stream,
+    // In one piece: programs of these tests may take the first read for the whole head.
+    let head = format!(
         "{method} {route} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 0\r\n{headers}\r\n"
-    )?;
+    );
+    stream.write_all(head.as_bytes())?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     Ok(answer)

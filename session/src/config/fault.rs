@@ -39,7 +39,7 @@ impl Faults {
 
     /// Puts a fault in its place. Past the limit neither path nor text is even made, so that a
     /// small file cannot grow into a flood of them.
-    pub(super) fn add(&mut self, at: Position, path: &Path<'_>, text: impl FnOnce() -> String) {
+    pub(super) fn add(&mut self, at: Position, path: &Path<'_>, text: &dyn Fn() -> String) {
         let place = self.first.partition_point(|fault| fault.at <= at);
         if place == MAX_SHOWN {
             self.more += 1;
@@ -187,7 +187,7 @@ mod tests {
         let mut faults = Faults::none("c.json");
         for line in lines {
             let at = Position { line, column: 1 };
-            faults.add(at, &Path::Key(&Path::Top, "host"), || {
+            faults.add(at, &Path::Key(&Path::Top, "host"), &|| {
                 format!("text {line}")
             });
         }

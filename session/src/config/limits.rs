@@ -5,6 +5,8 @@ use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use serde_json::Number;
+
 use super::fault::excerpt;
 
 /// Sizes the worker's settings too: even with every number written out at full length they fit
@@ -12,6 +14,11 @@ use super::fault::excerpt;
 pub(crate) const MAX_BYTES: usize = 256 * 1024;
 /// Far more nesting than a person writes, far less than a thread's stack can take.
 pub(crate) const MAX_DEPTH: usize = 64;
+
+/// A webhook's address, as long as servers and proxies take one.
+pub(crate) const MAX_URL: usize = 2048;
+/// A host's name, as long as DNS has one.
+pub(crate) const MAX_HOST: usize = 253;
 
 /// Ports that any user may bind.
 pub(crate) const PORT_RANGE: RangeInclusive<u16> = 1024..=65535;
@@ -36,7 +43,7 @@ pub(crate) const WITHIN_SECONDS: RangeInclusive<f64> = 1.0..=86_400.0;
 
 /// Checks a polling interval in seconds.
 pub(crate) fn check_interval(seconds: f64) -> Result<Duration, String> {
-    interval(seconds).map_err(|refusal| refusal.found(Quoted(seconds)))
+    interval(seconds).map_err(|refusal| refusal.found(Quoted(plain(seconds))))
 }
 
 /// Checks a port number.
@@ -49,6 +56,8 @@ pub(crate) fn check_port(value: u64, allow_privileged: bool) -> Result<u16, Stri
 pub(super) struct Refusal {
     expected: String,
     advice: Option<String>,
+    /// What was there, where it must not be shown as it is.
+    found: Option<String>,
 }
 
 impl Refusal {
@@ -56,6 +65,7 @@ impl Refusal {
         Refusal {
             expected: expected.into(),
             advice: None,
+            found: None,
         }
     }
 
@@ -64,9 +74,21 @@ impl Refusal {
         self
     }
 
+    /// The value may be a secret: these words are told in its place.
+    pub(super) fn instead(mut self, found: String) -> Refusal {
+        self.found = Some(found);
+        self
+    }
+
+    pub(super) fn own_words(&self) -> Option<&str> {
+        self.found.as_deref()
+    }
+
     /// The whole sentence, once it is known what was there.
     pub(super) fn found(&self, found: impl Display) -> String {
-        let Refusal { expected, advice } = self;
+        let Refusal {
+            expected, advice, ..
+        } = self;
         match advice {
             Some(advice) => format!("expected {expected}, found {found} ({advice})"),
             None => format!("expected {expected}, found {found}"),
@@ -80,7 +102,7 @@ pub(super) fn interval(value: f64) -> Result<Duration, Refusal> {
 
 pub(super) fn seconds(value: f64, range: &RangeInclusive<f64>) -> Result<Duration, Refusal> {
     let refusal = || {
-        let (least, most) = (range.start(), range.end());
+        let (least, most) = (plain(*range.start()), plain(*range.end()));
         Refusal::expected(format!("a number of seconds from {least} to {most}"))
     };
     if !range.contains(&value) {
@@ -101,7 +123,8 @@ pub(super) fn polling_timeout(value: f64) -> Result<Duration, Refusal> {
         return Ok(timeout.max(Duration::from_nanos(1)));
     }
     Err(Refusal::expected(format!(
-        "a number of seconds above 0 and at most {most}"
+        "a number of seconds above 0 and at most {}",
+        plain(most)
     )))
 }
 
@@ -127,7 +150,7 @@ pub(super) fn shared_port(owner: impl Display) -> Refusal {
 }
 
 pub(super) fn jitter(value: f64) -> Result<f64, Refusal> {
-    let (least, most) = (JITTER.start(), JITTER.end());
+    let (least, most) = (plain(*JITTER.start()), plain(*JITTER.end()));
     let refusal = || Refusal::expected(format!("a number from {least} to {most}"));
     JITTER.contains(&value).then_some(value).ok_or_else(refusal)
 }
@@ -140,6 +163,15 @@ pub(super) fn max_failures(value: Option<u64>) -> Result<u32, Refusal> {
             let (least, most) = (MAX_FAILURES.start(), MAX_FAILURES.end());
             Refusal::expected(format!("a whole number from {least} to {most}, or `null`"))
         })
+}
+
+/// A number as it stands in the file: `30`, `2.5`. Written as all other JSON is.
+fn plain(value: f64) -> String {
+    let Some(number) = Number::from_f64(value) else {
+        return String::from("no number");
+    };
+    let text = number.to_string();
+    text.strip_suffix(".0").unwrap_or(&text).to_owned()
 }
 
 /// The whole number that `value` is. Notation does not count: `3000`, `3000.0` and `3e3` are one.
@@ -155,9 +187,9 @@ pub(super) fn whole(value: f64) -> Option<u64> {
 }
 
 /// The names that may stand somewhere: "`a`, `b` or `c`".
-pub(super) fn one_of<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+pub(super) fn one_of(names: &[&str]) -> String {
     let mut names: Vec<String> = names
-        .into_iter()
+        .iter()
         .map(|name| Quoted(excerpt(name)).to_string())
         .collect();
     match names.pop() {
@@ -209,6 +241,16 @@ mod tests {
         ] {
             assert!(check(value).is_err(), "{value}");
         }
+    }
+
+    #[test]
+    fn numbers_are_told_as_they_are_written() {
+        let numbers = [0.0, 30.0, 2.5, 0.05, -1.0, 86_400.0];
+        for value in numbers {
+            assert_eq!(plain(value), value.to_string());
+        }
+        assert_eq!(plain(f64::NAN), "no number");
+        assert_eq!(plain(f64::INFINITY), "no number");
     }
 
     #[test]
@@ -295,7 +337,7 @@ mod tests {
             (&["a", "b"], "`a` or `b`"),
             (&["a", "b", "c"], "`a`, `b` or `c`"),
         ] {
-            assert_eq!(one_of(names.iter().copied()), expected);
+            assert_eq!(one_of(names), expected);
         }
     }
 }

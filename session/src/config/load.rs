@@ -149,7 +149,7 @@ fn kind(kind: FileType) -> &'static str {
 }
 
 fn shown(path: &Path) -> String {
-    path.to_string_lossy().escape_debug().to_string()
+    crate::text::escape(&path.to_string_lossy()).into_owned()
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //!
 //! `load` reads the file, `text` and `json` make a tree of it that knows its lines and columns,
 //! and `validate` turns the tree into a [`Config`] or tells all that is wrong with it at once,
-//! object by object (`section`) and value by value (`value`), within the `limits`.
+//! object by object (`section`) and value by value (`value`, `url`), within the `limits`.
 
 mod fault;
 mod json;
@@ -12,6 +12,7 @@ mod section;
 #[cfg(test)]
 mod tests;
 mod text;
+mod url;
 mod validate;
 mod value;
 
@@ -22,6 +23,7 @@ use std::time::Duration;
 pub(crate) use fault::Faults;
 pub(crate) use limits::{check_interval, check_port};
 pub(crate) use load::{Loaded, load};
+pub(crate) use value::plain_number;
 
 use crate::near::near;
 
@@ -51,6 +53,8 @@ pub(crate) struct Config {
     pub(crate) grace: Duration,
     pub(crate) restart: Restart,
     pub(crate) worker: WorkerRights,
+    /// Where crash reports are posted; it may be a secret.
+    pub(crate) webhook: Option<String>,
     /// The user's own settings, handed to the worker as they are.
     pub(crate) app: serde_json::Value,
 }
@@ -106,6 +110,12 @@ pub(crate) enum DieWithMonitor {
     Kill,
 }
 
+pub(crate) fn default_ports() -> BTreeMap<String, u16> {
+    let mut ports = BTreeMap::new();
+    ports.insert(String::from(SERVER_PORT), 3000);
+    ports
+}
+
 impl Default for Config {
     fn default() -> Config {
         Config {
@@ -113,7 +123,7 @@ impl Default for Config {
             monitor_identifier: String::from("__monitor__"),
             worker_identifier: String::from("__server__"),
             host: IpAddr::V4(Ipv4Addr::LOCALHOST),
-            ports: BTreeMap::from([(String::from(SERVER_PORT), 3000)]),
+            ports: default_ports(),
             allow_privileged_ports: false,
             polling_route: Some(String::from("/")),
             polling_interval: Duration::from_secs(30),
@@ -136,6 +146,7 @@ impl Default for Config {
                 may_set_port: true,
                 die_with_monitor: DieWithMonitor::Drain,
             },
+            webhook: None,
             app: serde_json::Value::Null,
         }
     }
@@ -145,9 +156,9 @@ impl Config {
     /// Moves a port that is known by name; what is refused changes nothing.
     pub(crate) fn set_port(&mut self, name: &str, value: u64) -> Result<(), String> {
         if !self.ports.contains_key(name) {
-            let known = self.ports.keys().map(String::as_str);
-            let refusal = limits::Refusal::expected(limits::one_of(known.clone()));
-            let advice = near(name, known).map(limits::did_you_mean);
+            let known: Vec<_> = self.ports.keys().map(String::as_str).collect();
+            let refusal = limits::Refusal::expected(limits::one_of(&known));
+            let advice = near(name, &known).map(limits::did_you_mean);
             return Err(refusal
                 .advise(advice)
                 .found(limits::Quoted(fault::excerpt(name))));

@@ -47,7 +47,7 @@ impl<'a> Section<'a> {
                 && !known.contains(&member.name.as_str())
             {
                 let place = Path::Key(&path, &member.name);
-                faults.add(member.at, &place, || unknown_key(&member.name, known));
+                faults.add(member.at, &place, &|| unknown_key(&member.name, known));
             }
         }
         Section {
@@ -70,16 +70,18 @@ impl<'a> Section<'a> {
             return true;
         };
         match read(&node.json) {
-            Ok(value) => *target = value,
+            Ok(value) => {
+                *target = value;
+                true
+            }
             Err(refusal) => {
-                refuse(faults, node, &self.path(name), &refusal);
-                return false;
+                self.refuse(name, &refusal, faults);
+                false
             }
         }
-        true
     }
 
-    /// Refuses a value for what it is next to another.
+    /// Refuses a value, be it for what it is next to another.
     pub(super) fn refuse(&self, name: &str, refusal: &Refusal, faults: &mut Faults) {
         if let Some(node) = self.find(name) {
             refuse(faults, node, &self.path(name), refusal);
@@ -113,7 +115,7 @@ pub(super) fn repeated_keys(node: &Node<'_>, path: &Path<'_>, faults: &mut Fault
                         let Position { line, column } = entry.get();
                         let found = format!("it again (first at {line}:{column})");
                         let refusal = Refusal::expected("each key once");
-                        faults.add(*at, &place, || refusal.found(found));
+                        faults.add(*at, &place, &|| refusal.found(&found));
                     }
                 }
                 repeated_keys(value, &place, faults);
@@ -129,8 +131,7 @@ pub(super) fn repeated_keys(node: &Node<'_>, path: &Path<'_>, faults: &mut Fault
 }
 
 fn unknown_key(name: &str, known: &[&str]) -> String {
-    let known = known.iter().copied();
-    let advice = near(name, known.clone()).map(did_you_mean);
+    let advice = near(name, known).map(did_you_mean);
     let expected = if known.len() > MAX_LISTED {
         String::from("a known key")
     } else {
@@ -142,7 +143,10 @@ fn unknown_key(name: &str, known: &[&str]) -> String {
 }
 
 pub(super) fn refuse(faults: &mut Faults, node: &Node<'_>, path: &Path<'_>, refusal: &Refusal) {
-    faults.add(node.at, path, || refusal.found(shown(&node.json)));
+    faults.add(node.at, path, &|| match refusal.own_words() {
+        Some(found) => refusal.found(found),
+        None => refusal.found(shown(&node.json)),
+    });
 }
 
 /// A value as a message names it.

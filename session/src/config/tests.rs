@@ -1,7 +1,7 @@
 //! The corpus in `fixtures/config`, read by the validator and by the published schema.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -31,11 +31,13 @@ const BEYOND_THE_SCHEMA: &[(&str, &str)] = &[
     ("delay-min-above-max", COMPARISON),
     ("timeout-above-default-interval", COMPARISON),
     ("timeout-above-interval", COMPARISON),
+    ("webhook-https", FEATURE),
 ];
 const DEPTH: &str = "a schema sees values, not how deep they are nested";
 const DUPLICATES: &str = "a schema sees the object that is left once keys are merged";
 const EQUAL: &str = "only the items of an array can be asked to differ";
 const COMPARISON: &str = "a schema cannot compare one value with another";
+const FEATURE: &str = "a schema does not know how the program was built";
 
 struct Fixture {
     name: String,
@@ -54,6 +56,7 @@ fn fixtures(folder: &str) -> Vec<Fixture> {
             path.extension()
                 .is_some_and(|extension| extension == "json")
         })
+        .filter(|path| is_for_this_build(path))
         .map(|path| Fixture {
             name: path.file_stem().unwrap().to_str().unwrap().to_owned(),
             bytes: fs::read(&path).unwrap(),
@@ -62,6 +65,13 @@ fn fixtures(folder: &str) -> Vec<Fixture> {
         .collect();
     fixtures.sort_by(|left, right| left.name.cmp(&right.name));
     fixtures
+}
+
+/// What is said of a webhook is for a build as most are.
+fn is_for_this_build(path: &Path) -> bool {
+    let name = path.file_stem().unwrap().to_str().unwrap();
+    let is_usual = cfg!(feature = "webhook") && !cfg!(feature = "webhook-https");
+    is_usual || !name.starts_with("webhook-")
 }
 
 fn good(text: &str) -> Config {
@@ -169,7 +179,8 @@ fn the_schema_and_the_validator_agree() {
     }
     for (listed, _) in BEYOND_THE_SCHEMA {
         assert!(
-            refused.iter().any(|fixture| fixture.name == *listed),
+            refused.iter().any(|fixture| fixture.name == *listed)
+                || !is_for_this_build(Path::new(listed)),
             "there is no {listed}"
         );
     }
@@ -283,6 +294,25 @@ fn what_is_false_or_zero_is_kept() {
 }
 
 #[test]
+#[cfg(feature = "webhook")]
+fn a_webhook_arrives_as_it_is() {
+    let url = "http://alerts:9000/crash?token=a%20b";
+    let config = good(&format!(r#"{{ "notify": {{ "webhook": "{url}" }} }}"#));
+    assert_eq!(config.webhook.as_deref(), Some(url));
+}
+
+#[test]
+#[cfg(not(feature = "webhook"))]
+fn a_webhook_that_is_not_built_in_says_which_feature_is_missing() {
+    let told = faults(r#"{ "notify": { "webhook": "http://alerts/secret" } }"#);
+    assert_eq!(
+        told,
+        "config.json:1:26: notify.webhook: expected `null`, found `\"http://alerts/…\"` (this \
+         program was built without webhooks: build it with the feature `webhook` of session)"
+    );
+}
+
+#[test]
 fn every_key_arrives_in_its_place() {
     let config = good(
         r#"{ "showServerOutput": true, "masterIdentifier": "boss", "workerIdentifier": "shop",
@@ -323,6 +353,7 @@ fn every_key_arrives_in_its_place() {
             may_set_port: true,
             die_with_monitor: DieWithMonitor::Kill,
         },
+        webhook: None,
         app: serde_json::json!({ "a": [1, -2, 0.5] }),
     };
     assert_eq!(config, expected);

@@ -7,13 +7,15 @@ use super::json::{Json, Member, Node};
 use super::limits::{self, Quoted, Refusal, whole};
 use super::section::{Section, refuse, repeated_keys};
 use super::value::{
-    boolean, choice, count, host, identifier, is_label, max_failures, number, plain, route,
+    boolean, choice, count, host, identifier, is_label, max_failures, number, plain, route, webhook,
 };
 use super::{Config, DieWithMonitor, Readiness, RestartPolicy, SERVER_PORT};
 use crate::near::near;
+use crate::text::seconds;
 
 /// The keys of the table, object by object.
 pub(super) const TOP_KEYS: &[&str] = &[
+    "$schema",
     "showServerOutput",
     "masterIdentifier",
     "workerIdentifier",
@@ -51,6 +53,9 @@ pub(super) fn config(root: &Node<'_>, faults: &mut Faults) -> Config {
     let mut config = Config::default();
     repeated_keys(root, &Path::Top, faults);
     let top = Section::new(Some(root), Path::Top, Some(TOP_KEYS), faults);
+    // For editors; where the schema lies is no business of ours.
+    let mut schema = String::new();
+    top.set("$schema", identifier, &mut schema, faults);
     identity(&top, &mut config, faults);
     ports(&top, &mut config, faults);
     polling(&top, &mut config, faults);
@@ -58,6 +63,7 @@ pub(super) fn config(root: &Node<'_>, faults: &mut Faults) -> Config {
     lifetime(&top, &mut config, faults);
     restart(&top, &mut config, faults);
     worker(&top, &mut config, faults);
+    notify(&top, &mut config, faults);
     not_built_yet(&top, faults);
     if let Some(node) = top.find("app") {
         config.app = plain(node, &top.path("app"), faults);
@@ -102,7 +108,7 @@ fn ports(top: &Section<'_>, config: &mut Config, faults: &mut Faults) {
         if !is_label(name) {
             let refusal =
                 Refusal::expected("a name that is not empty and has no control characters");
-            faults.add(*at, &place, || refusal.found(Quoted(excerpt(name))));
+            faults.add(*at, &place, &|| refusal.found(Quoted(excerpt(name))));
         }
         let port = limits::port(whole(number(&value.json)), privileged);
         let port = port.and_then(|port| match owners.get(&port) {
@@ -119,16 +125,14 @@ fn ports(top: &Section<'_>, config: &mut Config, faults: &mut Faults) {
         }
     }
     if section.find(SERVER_PORT).is_none() {
-        let near = near(
-            SERVER_PORT,
-            section.members.iter().map(|member| member.name.as_str()),
-        );
+        let names = section.members.iter().map(|member| member.name.as_str());
+        let near = near(SERVER_PORT, &names.collect::<Vec<_>>());
         let refusal = Refusal::expected(format!("an entry {}", Quoted(SERVER_PORT)));
         let text = match near {
             Some(name) => refusal.found(Quoted(excerpt(name))),
             None => refusal.found("none"),
         };
-        faults.add(at, &section.path, || text);
+        faults.add(at, &section.path, &|| text.clone());
     }
 }
 
@@ -155,7 +159,7 @@ fn polling(top: &Section<'_>, config: &mut Config, faults: &mut Faults) {
         faults,
     );
     if sound && *timeout > interval {
-        let most = interval.as_secs_f64();
+        let most = seconds(interval);
         let refusal = Refusal::expected(format!("at most `pollingIntervalSeconds` ({most})"));
         top.refuse("pollingTimeoutSeconds", &refusal, faults);
     }
@@ -233,10 +237,7 @@ fn restart(top: &Section<'_>, config: &mut Config, faults: &mut Faults) {
     let mut sound = section.set("minDelaySeconds", delay, &mut restart.min_delay, faults);
     sound &= section.set("maxDelaySeconds", delay, &mut restart.max_delay, faults);
     if sound && restart.min_delay > restart.max_delay {
-        let (min, max) = (
-            restart.min_delay.as_secs_f64(),
-            restart.max_delay.as_secs_f64(),
-        );
+        let (min, max) = (seconds(restart.min_delay), seconds(restart.max_delay));
         // One of the two may be the default, and a fault needs a place in the file.
         if section.find("minDelaySeconds").is_some() {
             let refusal = Refusal::expected(format!("at most `maxDelaySeconds` ({max})"));
@@ -266,19 +267,14 @@ fn worker(top: &Section<'_>, config: &mut Config, faults: &mut Faults) {
     );
 }
 
-/// Keys that are kept free: the one value that asks for nothing is taken, and no other.
+fn notify(top: &Section<'_>, config: &mut Config, faults: &mut Faults) {
+    let path = top.path("notify");
+    let section = Section::new(top.find("notify"), path, Some(NOTIFY_KEYS), faults);
+    section.set("webhook", webhook, &mut config.webhook, faults);
+}
+
+/// A key that is kept free: the one value that asks for nothing is taken, and no other.
 fn not_built_yet(top: &Section<'_>, faults: &mut Faults) {
-    let notify = Section::new(
-        top.find("notify"),
-        top.path("notify"),
-        Some(NOTIFY_KEYS),
-        faults,
-    );
-    let webhook = |json: &Json<'_>| match json {
-        Json::Null => Ok(()),
-        _ => Err(Refusal::expected("`null`").advise(Some("a webhook is not built yet".into()))),
-    };
-    notify.set("webhook", webhook, &mut (), faults);
     let spare = |json: &Json<'_>| match json {
         Json::Bool(false) => Ok(()),
         _ => Err(Refusal::expected("`false`").advise(Some("a spare is not built yet".into()))),

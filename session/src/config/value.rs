@@ -2,12 +2,13 @@
 
 use std::net::IpAddr;
 
-use serde_json::{Number, Value};
+use serde_json::{Map, Number, Value};
 
 use super::fault::{Faults, Path};
 use super::json::{Json, Member, Node};
 use super::limits::{self, Refusal, did_you_mean, one_of, whole};
 use super::section::refuse;
+use super::url;
 use crate::near::near;
 
 pub(super) fn boolean(json: &Json<'_>) -> Result<bool, Refusal> {
@@ -20,10 +21,11 @@ pub(super) fn boolean(json: &Json<'_>) -> Result<bool, Refusal> {
 /// The number that stands here. What is no number becomes NaN, which lies in no range, so that the
 /// check of the range tells what was expected in either case.
 pub(super) fn number(json: &Json<'_>) -> f64 {
-    match json {
-        Json::Number(digits) => digits.parse().unwrap_or(f64::NAN),
-        _ => f64::NAN,
-    }
+    let number = match json {
+        Json::Number(digits) => plain_number(digits).and_then(|number| number.as_f64()),
+        _ => None,
+    };
+    number.unwrap_or(f64::NAN)
 }
 
 /// A count without an upper limit. More failures than fit would take a century of probes, so there
@@ -41,17 +43,21 @@ pub(super) fn max_failures(json: &Json<'_>) -> Result<Option<u32>, Refusal> {
 }
 
 pub(super) fn choice<T: Copy>(json: &Json<'_>, choices: &[(&str, T)]) -> Result<T, Refusal> {
-    let names = choices.iter().map(|(name, _)| *name);
-    let Json::Text(text) = json else {
-        return Err(Refusal::expected(one_of(names)));
-    };
-    match choices.iter().find(|(name, _)| name == text) {
-        Some((_, value)) => Ok(*value),
-        None => {
-            let advice = near(text, names.clone()).map(did_you_mean);
-            Err(Refusal::expected(one_of(names)).advise(advice))
-        }
+    if let Json::Text(text) = json
+        && let Some((_, value)) = choices.iter().find(|(name, _)| name == text)
+    {
+        return Ok(*value);
     }
+    let names: Vec<_> = choices.iter().map(|(name, _)| *name).collect();
+    Err(no_choice(json, &names))
+}
+
+fn no_choice(json: &Json<'_>, names: &[&str]) -> Refusal {
+    let advice = match json {
+        Json::Text(text) => near(text, names).map(did_you_mean),
+        _ => None,
+    };
+    Refusal::expected(one_of(names)).advise(advice)
 }
 
 pub(super) fn identifier(json: &Json<'_>) -> Result<String, Refusal> {
@@ -89,6 +95,14 @@ pub(super) fn route(json: &Json<'_>) -> Result<Option<String>, Refusal> {
     }
 }
 
+pub(super) fn webhook(json: &Json<'_>) -> Result<Option<String>, Refusal> {
+    match json {
+        Json::Null => Ok(None),
+        Json::Text(text) => url::check(text).map(|()| Some(text.clone())),
+        _ => Err(Refusal::expected(url::EXPECTED)),
+    }
+}
+
 /// The tree without its places.
 pub(super) fn plain(node: &Node<'_>, path: &Path<'_>, faults: &mut Faults) -> Value {
     match &node.json {
@@ -110,21 +124,22 @@ pub(super) fn plain(node: &Node<'_>, path: &Path<'_>, faults: &mut Faults) -> Va
                 .collect()
         }
         Json::Object(members) => {
-            let members = members.iter().map(|Member { name, value, .. }| {
-                (name.clone(), plain(value, &Path::Key(path, name), faults))
-            });
-            Value::Object(members.collect())
+            // One by one: to collect them would sort them first.
+            let mut object = Map::new();
+            for Member { name, value, .. } in members {
+                let value = plain(value, &Path::Key(path, name), faults);
+                object.insert(name.clone(), value);
+            }
+            Value::Object(object)
         }
     }
 }
 
-/// Whole numbers stay exact as far as 64 bits go. A negative zero has its sign in a float alone.
-fn plain_number(digits: &str) -> Option<Number> {
-    if let Ok(value) = digits.parse::<u64>() {
-        return Some(value.into());
-    }
-    match digits.parse::<i64>() {
-        Ok(value) if value != 0 => Some(value.into()),
-        _ => Number::from_f64(digits.parse().ok()?),
+/// Whole numbers stay exact as far as 64 bits go. Read as all other JSON is: the standard library
+/// has another reader of floats, whose tables cost 14 KB.
+pub(crate) fn plain_number(digits: &str) -> Option<Number> {
+    match serde_json::from_str(digits) {
+        Ok(Value::Number(number)) => Some(number),
+        _ => None,
     }
 }

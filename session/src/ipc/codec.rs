@@ -11,6 +11,9 @@ use crate::error::{Error, Result};
 /// The longest line, without its newline: a request for more is a file, not a message.
 pub(crate) const MAX_LINE: usize = 1024 * 1024;
 
+/// The longest word on a bad line: one line of a log.
+const MAX_WHY: usize = 512;
+
 /// A partial line's buffer that grew past this is given back once the line is complete.
 const KEEP_CAPACITY: usize = 16 * 1024;
 
@@ -129,7 +132,14 @@ impl LineBuffer {
 
 /// One line, without its newline, as a verb.
 pub(crate) fn decode<T: DeserializeOwned>(line: &[u8]) -> Result<T, BadLine> {
-    serde_json::from_slice(line).map_err(|error| BadLine::NotAVerb(error.to_string()))
+    let text = str::from_utf8(line).map_err(not_a_verb)?;
+    serde_json::from_str(text).map_err(not_a_verb)
+}
+
+/// What was found there may be as long as the line, and is nobody's to read in full.
+fn not_a_verb(error: impl fmt::Display) -> BadLine {
+    let why = error.to_string();
+    BadLine::NotAVerb(crate::text::clip(&why, MAX_WHY).into_owned())
 }
 
 /// A verb as one line with its newline.
@@ -148,7 +158,7 @@ pub(crate) fn encode(verb: &impl Serialize) -> Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ipc::message::{ToMonitor, ToWorker};
+    use crate::ipc::message::{Text, ToMonitor, ToWorker};
 
     /// What a buffer makes of the bytes, fed in pieces of this size.
     fn fed(
@@ -255,8 +265,9 @@ mod tests {
 
     #[test]
     fn a_line_has_a_longest_length() {
-        let verb = |length: usize| ToMonitor::Lifecycle {
-            text: "x".repeat(length),
+        let verb = |length: usize| {
+            let text = "x".repeat(length);
+            ToMonitor::Lifecycle(Text { text })
         };
         let frame = encode(&verb(0)).unwrap().len() - 1;
         for (length, fits) in [

@@ -3,7 +3,6 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::thread;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use serde_json::Value;
@@ -12,6 +11,7 @@ use super::listeners::{Listeners, Message, Told};
 use super::message;
 use super::message::Outcome;
 use super::peer::Peer;
+use crate::thread;
 
 /// The most messages that wait for the listeners: some hundredths of a second at full speed.
 pub(crate) const MAX_QUEUED: usize = 16 * 1024;
@@ -64,19 +64,17 @@ impl Dispatcher {
             return Ok(());
         }
         let (jobs, shared) = (self.jobs.clone(), Arc::clone(&self.shared));
-        let spawned = thread::Builder::new()
-            .name("session-messages".into())
-            .spawn(move || {
-                for job in jobs {
-                    if let Some(message) = shared.open(job) {
-                        let told = listeners.tell(&message);
-                        observe(&message, told);
-                    }
+        let spawned = thread::start("session-messages", move || {
+            for job in jobs {
+                if let Some(message) = shared.open(job) {
+                    let told = listeners.tell(&message);
+                    observe(&message, told);
                 }
-            });
+            }
+        });
         // A system short of threads may have one when it is asked again.
         self.started.store(spawned.is_ok(), Ordering::SeqCst);
-        spawned.map(drop)
+        spawned
     }
 
     /// Never blocks. A message that finds the queue full is dropped and counted; a request is

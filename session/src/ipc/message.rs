@@ -23,10 +23,8 @@ pub(crate) enum ToMonitor {
         generation: u64,
         pid: u32,
     },
-    Ready {},
-    Lifecycle {
-        text: String,
-    },
+    Ready(Nothing),
+    Lifecycle(Text),
     Crash(Crash),
     SetPort {
         name: String,
@@ -52,7 +50,7 @@ pub(crate) enum ToMonitor {
         name: String,
     },
     /// It serves its private listener too, so it can be probed there.
-    Serving {},
+    Serving(Nothing),
     Message(Message),
     Reply(Reply),
 }
@@ -116,12 +114,20 @@ pub(crate) struct Handed {
 pub(crate) enum Crash {
     Panic(Panic),
     /// Sent after its panic: taking it can need longer than the worker may have.
-    Backtrace {
-        text: String,
-    },
-    MainError {
-        text: String,
-    },
+    Backtrace(Text),
+    MainError(Text),
+}
+
+/// A verb that says all by its name.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Nothing {}
+
+/// One type for all that carry a text alone: each type brings its own code that reads it.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Text {
+    pub(crate) text: String,
 }
 
 /// The settings of a worker: the first line that it reads.

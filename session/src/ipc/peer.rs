@@ -13,16 +13,24 @@ use super::pending::Pending;
 use crate::error::Result;
 
 /// Where lines to the other process go. Each is written whole, or not at all.
-pub(crate) trait Wire: Send + Sync + fmt::Debug {
+pub(crate) trait Wire: Send + Sync {
     fn write_line(&self, line: Vec<u8>) -> Result<()>;
 }
 
 /// A cheap handle on the other process of one generation.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Peer {
     pub(crate) generation: u64,
     wire: Arc<dyn Wire>,
     pending: Arc<Pending>,
+}
+
+impl fmt::Debug for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Peer")
+            .field("generation", &self.generation)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Peer {

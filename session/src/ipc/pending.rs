@@ -1,14 +1,14 @@
 //! Requests that wait for their answer.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use serde_json::Value;
 
 use super::message::Outcome;
 use crate::error::{Error, Result};
+use crate::slot::Slot;
 
 /// The most requests in flight from one side to the other: each holds a thread of the asker.
 pub(crate) const MAX_PENDING: usize = 1024;
@@ -22,15 +22,18 @@ pub(crate) struct Pending {
 #[derive(Debug, Default)]
 struct Table {
     last_id: u64,
-    waiting: HashMap<u64, Sender<Outcome>>,
+    waiting: HashMap<u64, Arc<Answer>>,
     closed: bool,
 }
+
+/// Where the one who asked waits; an error says that nobody is there to answer.
+type Answer = Slot<Result<Outcome>>;
 
 /// One request that was sent; dropping it forgets the request.
 #[derive(Debug)]
 pub(crate) struct Ticket<'a> {
     pub(crate) id: u64,
-    answer: Receiver<Outcome>,
+    answer: Arc<Answer>,
     pending: &'a Pending,
 }
 
@@ -45,8 +48,8 @@ impl Pending {
         }
         table.last_id += 1;
         let id = table.last_id;
-        let (sender, answer) = bounded(1);
-        table.waiting.insert(id, sender);
+        let answer = Arc::new(Slot::empty());
+        table.waiting.insert(id, Arc::clone(&answer));
         Ok(Ticket {
             id,
             answer,
@@ -58,14 +61,19 @@ impl Pending {
     /// answered before.
     pub(crate) fn complete(&self, id: u64, outcome: Outcome) -> bool {
         let waiting = self.lock().waiting.remove(&id);
-        waiting.is_some_and(|sender| sender.try_send(outcome).is_ok())
+        waiting.is_some_and(|answer| {
+            answer.put(Ok(outcome));
+            true
+        })
     }
 
     /// The peer is gone: whoever waits learns it at once, and nobody can wait any more.
     pub(crate) fn close(&self) {
         let mut table = self.lock();
         table.closed = true;
-        table.waiting.clear();
+        for (_, answer) in table.waiting.drain() {
+            answer.put(Err(Error::PeerDied));
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {
@@ -76,22 +84,14 @@ impl Pending {
 
 impl Ticket<'_> {
     pub(crate) fn wait(self, name: &str, timeout: Duration) -> Result<Value> {
-        let outcome = match Instant::now().checked_add(timeout) {
-            Some(deadline) => self.answer.recv_deadline(deadline),
-            None => self
-                .answer
-                .recv()
-                .map_err(|_| RecvTimeoutError::Disconnected),
-        };
-        match outcome {
-            Ok(Outcome::Answer(args)) => serde_json::from_str(args.get()).map_err(Error::Json),
-            Ok(Outcome::Refused(reason)) => Err(Error::Refused { reason }),
-            Ok(Outcome::NoReply) => Err(Error::NoReply {
+        let outcome = self.answer.take(timeout);
+        match outcome.unwrap_or(Err(Error::Timeout(timeout)))? {
+            Outcome::Answer(args) => serde_json::from_str(args.get()).map_err(Error::Json),
+            Outcome::Refused(reason) => Err(Error::Refused { reason }),
+            Outcome::NoReply => Err(Error::NoReply {
                 name: name.to_owned(),
             }),
-            Ok(Outcome::Busy) => Err(Error::Busy),
-            Err(RecvTimeoutError::Timeout) => Err(Error::Timeout(timeout)),
-            Err(RecvTimeoutError::Disconnected) => Err(Error::PeerDied),
+            Outcome::Busy => Err(Error::Busy),
         }
     }
 }

@@ -34,6 +34,9 @@ pub(crate) enum Role {
     Monitor { depth: u32 },
     /// It runs the user's main for this monitor.
     Worker { monitor: u32 },
+    /// It posts what this monitor gives it, and does nothing else.
+    #[cfg(feature = "webhook")]
+    Courier { monitor: u32 },
     /// It runs the user's main, and nobody supervises.
     Disabled,
 }
@@ -41,6 +44,16 @@ pub(crate) enum Role {
 /// The marker that a monitor gives to a worker which runs `image`.
 pub(crate) fn marker(monitor: u32, depth: u32, (device, inode): Image) -> String {
     format!("1:{monitor}:{depth}:{device}:{inode}")
+}
+
+/// The word behind a marker that makes a courier of what would be a worker.
+#[cfg(feature = "webhook")]
+const COURIER: &str = "courier";
+
+/// The marker for a courier of the same image as the worker's.
+#[cfg(feature = "webhook")]
+pub(crate) fn courier_marker(worker: &str) -> String {
+    format!("{worker}:{COURIER}")
 }
 
 /// The role of this process.
@@ -102,13 +115,12 @@ fn decide(facts: &Facts<'_>) -> Result<Role> {
             "{MARKER} is set, and which executable this is could not be found out"
         )));
     };
-    if marker.image != image {
+    // A courier starts nobody, so nobody comes by its marker as a worker's children do by theirs.
+    if marker.image != image && marker.kind == Kind::Worker {
         return nested(&marker);
     }
-    match not_its_worker(&marker, facts) {
-        None => Ok(Role::Worker {
-            monitor: marker.monitor,
-        }),
+    match not_its_own(&marker, image, facts) {
+        None => Ok(marker.role()),
         Some(why) => Err(refused(&why)),
     }
 }
@@ -136,12 +148,16 @@ fn nested(marker: &Marker) -> Result<Role> {
     Ok(Role::Monitor { depth })
 }
 
-/// Why this process is not the worker that its marker speaks of.
-fn not_its_worker(marker: &Marker, facts: &Facts<'_>) -> Option<String> {
+/// Why this process is not the monitor's own that its marker speaks of.
+fn not_its_own(marker: &Marker, image: Image, facts: &Facts<'_>) -> Option<String> {
     let claim = format!(
-        "{MARKER} says that this is a worker of process {}",
+        "{MARKER} says that this is a {} of process {}",
+        marker.kind.name(),
         marker.monitor
     );
+    if marker.image != image {
+        return Some(format!("{claim}, but it runs another program"));
+    }
     if facts.parent != marker.monitor {
         return Some(format!("{claim}, but its parent is {}", facts.parent));
     }
@@ -174,9 +190,47 @@ struct Marker {
     monitor: u32,
     depth: u32,
     image: Image,
+    kind: Kind,
+}
+
+/// What a monitor starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Worker,
+    #[cfg(feature = "webhook")]
+    Courier,
+}
+
+impl Kind {
+    /// By the last field of a marker, which is a worker's without one.
+    fn parse(word: Option<&str>) -> Option<Kind> {
+        match word {
+            None => Some(Kind::Worker),
+            #[cfg(feature = "webhook")]
+            Some(COURIER) => Some(Kind::Courier),
+            Some(_) => None,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Kind::Worker => "worker",
+            #[cfg(feature = "webhook")]
+            Kind::Courier => COURIER,
+        }
+    }
 }
 
 impl Marker {
+    fn role(&self) -> Role {
+        let monitor = self.monitor;
+        match self.kind {
+            Kind::Worker => Role::Worker { monitor },
+            #[cfg(feature = "webhook")]
+            Kind::Courier => Role::Courier { monitor },
+        }
+    }
+
     fn parse(text: &str) -> Option<Marker> {
         let mut fields = text.split(':');
         if fields.next()? != "1" {
@@ -192,8 +246,18 @@ impl Marker {
             monitor: u32::try_from(number()?).ok()?,
             depth: u32::try_from(number()?).ok()?,
             image: (number()?, number()?),
+            kind: Kind::parse(fields.next())?,
         };
         fields.next().is_none().then_some(marker)
+    }
+}
+
+/// For the fuzz target: a marker that is read is the one that was written.
+#[cfg(fuzzing)]
+pub(crate) fn check_marker(text: &str) {
+    if let Some(read) = Marker::parse(text) {
+        let written = marker(read.monitor, read.depth, read.image);
+        assert_eq!(Marker::parse(&written), Some(read));
     }
 }
 
@@ -386,6 +450,59 @@ mod tests {
             marked(&marker(100, 2, IMAGE)),
             Role::Worker { monitor: 100 },
         );
+    }
+
+    #[test]
+    #[cfg(feature = "webhook")]
+    fn a_courier_is_verified_as_a_worker_is() {
+        let worker_marker = marker(100, 0, IMAGE);
+        let text = courier_marker(&worker_marker);
+        assert_eq!(text, "1:100:0:7:42:courier");
+        let courier = marked(&text);
+        is(courier, Role::Courier { monitor: 100 });
+        let says = "says that this is a courier of process 100, but";
+        for (facts, why) in [
+            (
+                Facts {
+                    parent: 101,
+                    ..courier
+                },
+                "its parent is 101",
+            ),
+            (
+                Facts {
+                    stdin_peer: None,
+                    ..courier
+                },
+                "standard input is no socket",
+            ),
+            (
+                Facts {
+                    stdin_peer: Some((Some(101), 1000)),
+                    ..courier
+                },
+                "of process 101",
+            ),
+            (
+                Facts {
+                    image: Some((7, 43)),
+                    ..courier
+                },
+                "it runs another program",
+            ),
+        ] {
+            refuses(facts, why);
+            refuses(facts, says);
+        }
+        for text in [
+            "1:100:0:7:42:Courier",
+            "1:100:0:7:42:courier:",
+            "1:100:0:7:42:worker",
+            "1:100:0:7:courier",
+            "courier",
+        ] {
+            refuses(marked(text), "as a monitor of protocol 1 sets it");
+        }
     }
 
     #[test]

@@ -2,13 +2,13 @@
 
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
 use std::time::Duration;
 
 use nix::sys::signal::{SigSet, Signal};
 
 use super::queue::{Origin, Queue};
 use super::sink::{Pen, Sink};
+use crate::thread;
 
 /// Lines that never got out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -65,7 +65,7 @@ impl Writer {
         let writer = Self {
             shared: Arc::clone(&shared),
         };
-        thread::Builder::new().name(name.into()).spawn(move || {
+        thread::start(name, move || {
             block_terminal_signals();
             run(&shared, Pen::new(sink), notice);
         })?;

@@ -1,6 +1,7 @@
 use super::super::queue::{MAX_QUEUED_BYTES, MAX_QUEUED_LINES};
 use super::*;
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use std::thread;
 use std::time::Instant;
 
 /// Longer than any test takes on a busy machine; only a failure waits this long.

@@ -5,14 +5,20 @@
 //! order of events can be tried. Texts (panic messages, output) never pass through it: the driver
 //! keeps them by generation, and the machine decides on facts alone.
 //!
-//! [`supervisor`] has the session's state and its match over events, [`generation`] one worker's
-//! life from spawn to death, [`probing`] when it is probed, [`reload`] how one worker takes over
-//! from another that still serves, [`backoff`] when the next one starts.
+//! [`supervisor`] has the session's state and its match over events, [`ended`] what follows from a
+//! worker's death, [`stop`] the end of the session, [`backoff`] when the next worker starts, and
+//! [`reload`] how one takes over from another that still serves. [`generation`] is one worker's
+//! life from spawn to death, [`readiness`] and [`probing`] how it gets ready and stays healthy,
+//! [`ladder`] how it leaves.
 
 mod backoff;
+mod ended;
 mod generation;
+mod ladder;
 mod probing;
+mod readiness;
 mod reload;
+mod stop;
 mod supervisor;
 #[cfg(test)]
 mod tests;

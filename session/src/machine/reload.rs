@@ -4,8 +4,9 @@
 //! old one drains. Until then nothing that happens to it touches the active one; and if the active
 //! one dies meanwhile, the new one, which is on its way already, takes its place as it is.
 
+use super::ended::report;
 use super::generation::{Phase, Worker};
-use super::supervisor::{Slot, Supervisor, Want, report};
+use super::supervisor::{Slot, Supervisor, Want};
 use super::{Action, Generation, How, Leaving, Notice, Serving, Time};
 
 /// The worker beside the active one.

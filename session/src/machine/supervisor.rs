@@ -1,12 +1,10 @@
 //! The session's state, and what each event makes of it.
 
-use super::backoff::{Failures, Next};
+use super::backoff::Failures;
 use super::generation::{Phase, Worker, earliest};
 use super::reload::{Beside, Companion};
 use super::{
-    Action, Asker, CauseKind, Event, Exit, FINAL_CODES, GAVE_UP_CODE, Generation,
-    HANDLERS_BEYOND_GRACE, HANDLERS_FORCED, How, Jitter, Leaving, Notice, Policy, Polling,
-    Restarts, SIGNAL_DEBOUNCE, Time, UNKILLABLE_CODE,
+    Action, CauseKind, Event, Generation, How, Jitter, Leaving, Notice, Policy, Polling, Time,
 };
 
 /// The pure supervisor.
@@ -36,8 +34,8 @@ pub(super) enum Want {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Stop {
-    how: How,
-    code: u8,
+    pub(super) how: How,
+    pub(super) code: u8,
     pub(super) accepted: Time,
     /// By when the monitor's exit handlers must be done; `None` once they are.
     pub(super) handlers: Option<Time>,
@@ -342,169 +340,6 @@ impl Supervisor {
         }
     }
 
-    /// The worker is dead and everything it had to say is in: what now?
-    fn ended(&mut self, now: Time, generation: Generation, out: &mut Vec<Action>) {
-        if self.beside.is(generation) {
-            self.companion_ended(now, out);
-        } else {
-            self.active_ended(now, out);
-        }
-    }
-
-    fn active_ended(&mut self, now: Time, out: &mut Vec<Action>) {
-        let Slot::Occupied(worker) = std::mem::replace(&mut self.slot, Slot::Empty) else {
-            return;
-        };
-        let Phase::Dead { exit, jitter, .. } = worker.phase else {
-            return;
-        };
-        match (self.want, worker.crash()) {
-            (Want::Stop(_) | Want::Finished, crash) => {
-                report(&worker, crash, out);
-                self.finish_if_over(out);
-            }
-            (Want::Run, None) => self.replace(now, out),
-            (Want::Run, crash @ Some(cause)) => match self.final_code(exit, cause) {
-                Some(Final { code, is_crash }) => {
-                    report(&worker, crash.filter(|_| is_crash), out);
-                    out.push(Action::Tell(Notice::EndedByItself { exit }));
-                    self.close(now, code, out);
-                }
-                None => {
-                    report(&worker, crash, out);
-                    let stable = worker
-                        .ready_for
-                        .is_some_and(|ready_for| ready_for >= self.policy.backoff.stable);
-                    self.back_off(now, stable, jitter, out);
-                }
-            },
-        }
-    }
-
-    /// Does the session end with this worker, and with which code?
-    fn final_code(&self, exit: Exit, cause: CauseKind) -> Option<Final> {
-        let by_itself = cause == CauseKind::Exit;
-        if let Exit::Code(code) = exit
-            && by_itself
-            && !self.ever_ready
-            && FINAL_CODES.contains(&code)
-        {
-            return Some(Final {
-                code,
-                is_crash: false,
-            });
-        }
-        match self.policy.restarts {
-            Restarts::Always => None,
-            Restarts::OnFailure if by_itself && exit == Exit::Code(0) => Some(Final {
-                code: 0,
-                is_crash: false,
-            }),
-            Restarts::OnFailure => None,
-            Restarts::Never => Some(Final {
-                code: shell_code(exit),
-                is_crash: !(by_itself && exit == Exit::Code(0)),
-            }),
-        }
-    }
-
-    fn back_off(&mut self, now: Time, stable: bool, jitter: Jitter, out: &mut Vec<Action>) {
-        let policy = &self.policy;
-        match self
-            .failures
-            .count(now, stable, &policy.backoff, policy.limit, jitter)
-        {
-            Next::GiveUp { failures, within } => {
-                out.push(Action::Tell(Notice::GaveUp { failures, within }));
-                self.close(now, GAVE_UP_CODE, out);
-            }
-            Next::Restart { delay } if delay.is_zero() || self.beside.has_heir() => {
-                self.replace(now, out);
-            }
-            Next::Restart { delay } => {
-                out.push(Action::Tell(Notice::RestartingIn { delay }));
-                self.slot = Slot::BackingOff { until: now + delay };
-            }
-        }
-    }
-
-    /// By the worker that is starting already, if there is one.
-    fn replace(&mut self, now: Time, out: &mut Vec<Action>) {
-        if !self.promote(now, out) {
-            out.push(Action::Tell(Notice::RestartingAtOnce));
-            self.spawn(out);
-        }
-    }
-
-    fn stop(&mut self, now: Time, how: How, code: u8, asker: Asker, out: &mut Vec<Action>) {
-        match self.want {
-            Want::Run => {
-                out.push(Action::Tell(Notice::Stopping { how }));
-                self.accept_stop(now, how, code, out);
-            }
-            Want::Stop(stop) => self.escalate(now, stop, how, asker, out),
-            Want::Finished => {}
-        }
-    }
-
-    /// The session ends without its worker, which is gone already.
-    fn close(&mut self, now: Time, code: u8, out: &mut Vec<Action>) {
-        self.accept_stop(now, How::Clean, code, out);
-    }
-
-    fn accept_stop(&mut self, now: Time, how: How, code: u8, out: &mut Vec<Action>) {
-        let within = match how {
-            How::Clean => self.policy.grace + HANDLERS_BEYOND_GRACE,
-            How::Force => HANDLERS_FORCED,
-        };
-        self.want = Want::Stop(Stop {
-            how,
-            code,
-            accepted: now,
-            handlers: Some(now + within),
-        });
-        out.push(Action::RunExitHandlers { within });
-        if let Slot::BackingOff { .. } = self.slot {
-            self.slot = Slot::Empty;
-        }
-        self.all_leave(now, how, out);
-        self.finish_if_over(out);
-    }
-
-    /// A second request makes a stop a forced one; none makes it gentler.
-    fn escalate(&mut self, now: Time, stop: Stop, how: How, asker: Asker, out: &mut Vec<Action>) {
-        let same_request = match asker {
-            Asker::Signal => now < stop.accepted + SIGNAL_DEBOUNCE,
-            // The exit handlers of a worker may well ask for what is happening already. A terminal
-            // goes away once and is told of twice: by its shell, which hands the hang-up on, and
-            // by the system, when that shell has ended in its own time.
-            Asker::Worker | Asker::HangUp => how == How::Clean,
-            Asker::Operator => false,
-        };
-        if same_request || stop.how == How::Force {
-            return;
-        }
-        out.push(Action::Tell(Notice::Forcing));
-        let forced = now + HANDLERS_FORCED;
-        let handlers = stop.handlers.map(|deadline| deadline.min(forced));
-        self.want = Want::Stop(Stop {
-            how: How::Force,
-            handlers,
-            ..stop
-        });
-        self.all_leave(now, How::Force, out);
-        self.finish_if_over(out);
-    }
-
-    fn all_leave(&mut self, now: Time, how: How, out: &mut Vec<Action>) {
-        if let Slot::Occupied(worker) = &mut self.slot {
-            worker.leave(now, Leaving::Stop, how, &self.policy, out);
-        }
-        if let Some(worker) = self.beside.worker_mut() {
-            worker.leave(now, Leaving::Stop, how, &self.policy, out);
-        }
-    }
-
     fn restart(&mut self, now: Time, how: How, out: &mut Vec<Action>) {
         match self.want {
             Want::Run => {}
@@ -553,57 +388,5 @@ impl Supervisor {
         if let Some(worker) = self.beside.worker_mut() {
             worker.set_polling(now, polling);
         }
-    }
-
-    fn handlers_done(&mut self, out: &mut Vec<Action>) {
-        match &mut self.want {
-            Want::Run | Want::Finished => {}
-            Want::Stop(stop) => {
-                stop.handlers = None;
-                self.finish_if_over(out);
-            }
-        }
-    }
-
-    /// A stop is over when the monitor's handlers are done and no worker is left that could be
-    /// waited for.
-    pub(super) fn finish_if_over(&mut self, out: &mut Vec<Action>) {
-        let Want::Stop(stop) = self.want else { return };
-        if stop.handlers.is_some() {
-            return;
-        }
-        let active = match &self.slot {
-            Slot::Empty => None,
-            Slot::BackingOff { .. } => return,
-            Slot::Occupied(worker) => Some(worker),
-        };
-        let mut code = stop.code;
-        for worker in active.into_iter().chain(self.beside.worker()) {
-            if worker.phase != Phase::Unkillable {
-                return;
-            }
-            code = UNKILLABLE_CODE;
-        }
-        self.want = Want::Finished;
-        out.push(Action::Finish { code });
-    }
-}
-
-/// How a session ends with its worker.
-struct Final {
-    code: u8,
-    is_crash: bool,
-}
-
-pub(super) fn report(worker: &Worker, crash: Option<CauseKind>, out: &mut Vec<Action>) {
-    let generation = worker.generation;
-    out.extend(crash.map(|cause| Action::Report { generation, cause }));
-}
-
-fn shell_code(exit: Exit) -> u8 {
-    match exit {
-        Exit::Code(code) => code,
-        Exit::Signal(number) => number.saturating_add(128),
-        Exit::Unknown => 1,
     }
 }

@@ -10,7 +10,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use super::LAST_FLUSH;
 use super::candidate::Check;
 use super::handle::MonitorHandle;
-use super::hooks::{ExitHandler, HookJob, Runner};
+use super::hooks::{Actions, ExitHandler, Hooks};
 use super::input::Input;
 use super::key::SessionKey;
 use super::on_disk::OnDisk;
@@ -22,6 +22,8 @@ use super::sources::io::{self, Io};
 use super::sources::prober::Probers;
 use super::sources::waiter::Waiters;
 use super::spawn::{Program, Recipe};
+use super::webhook::Webhook;
+use super::world::{Real, World};
 use crate::config::Config;
 use crate::error::{Result, exit_code};
 use crate::ipc::dispatch::Dispatcher;
@@ -30,9 +32,8 @@ use crate::log::{Line, Log, Who};
 use crate::machine::{
     Action, Asker, Event, Exit, Generation, HANDLERS_BEYOND_GRACE, How, Jitter, Supervisor, Time,
 };
-use crate::repl::{self, Args, CommandId, Table};
+use crate::repl::{self, Table};
 use crate::report::{CrashReport, ExitStatus};
-use crate::sys;
 
 /// The most inputs handled before deadlines are looked at again.
 const BURST: usize = 64;
@@ -50,14 +51,14 @@ pub(super) struct Parts {
     pub(super) config: Config,
     pub(super) sockets: Sockets,
     pub(super) recipe: Recipe,
-    pub(super) inbox: Receiver<Input>,
-    pub(super) sender: Sender<Input>,
+    pub(super) inbox: Receiver<Box<Input>>,
+    pub(super) sender: Sender<Box<Input>>,
     pub(super) log: Log,
     pub(super) listeners: Arc<Listeners>,
     pub(super) handle: MonitorHandle,
     pub(super) key: Option<SessionKey>,
-    pub(super) hooks: Runner<HookJob>,
-    pub(super) actions: Runner<(CommandId, Args)>,
+    pub(super) hooks: Hooks,
+    pub(super) actions: Actions,
     pub(super) commands: Table,
     pub(super) on_exit: Vec<ExitHandler>,
 }
@@ -68,15 +69,14 @@ pub(super) struct Driver {
     pub(super) supervisor: Supervisor,
     first: Vec<Action>,
     pub(super) started: Instant,
-    pub(super) io: Io,
-    pub(super) waiters: Waiters,
-    pub(super) probers: Probers,
+    pub(super) world: Box<dyn World>,
     pub(super) dispatcher: Arc<OnceLock<Dispatcher>>,
     pub(super) on_disk: OnDisk,
     /// Another program than the one that runs, for the worker that is spawned next.
     pub(super) candidate: Option<Arc<Program>>,
     /// A program is being checked, and this is what waits for it.
     pub(super) check: Option<Check>,
+    pub(super) webhook: Webhook,
     pub(super) records: Vec<Record>,
     pub(super) reports: VecDeque<CrashReport>,
     pub(super) restarts: u64,
@@ -93,7 +93,8 @@ pub(super) struct Driver {
 }
 
 impl Driver {
-    pub(super) fn new(parts: Parts) -> Result<Driver> {
+    /// With all its sources.
+    pub(super) fn start(parts: Parts) -> Result<Driver> {
         let dispatcher: Arc<OnceLock<Dispatcher>> = Arc::default();
         let io = Io::start(
             parts.sender.clone(),
@@ -105,22 +106,35 @@ impl Driver {
         let waiters = Waiters::start(parts.sender.clone())?;
         let probers = Probers::start(parts.sender.clone())?;
         sources::repl::start(parts.sender.clone())?;
+        let world = Real {
+            waiters,
+            probers,
+            io,
+        };
+        Ok(Driver::new(parts, Box::new(world), dispatcher))
+    }
+
+    pub(super) fn new(
+        parts: Parts,
+        world: Box<dyn World>,
+        dispatcher: Arc<OnceLock<Dispatcher>>,
+    ) -> Driver {
         let mut seed = [0; 8];
         // Without randomness the delays of many monitors fall together, which is no reason to fail.
         let _ = getrandom::fill(&mut seed);
         let (supervisor, first) = Supervisor::start(policy(&parts.config));
-        Ok(Driver {
+        let webhook = Webhook::new(&parts.config);
+        Driver {
             parts,
             supervisor,
             first,
-            started: Instant::now(),
-            io,
-            waiters,
-            probers,
+            started: world.now(),
+            world,
             dispatcher,
             on_disk: OnDisk::find(),
             candidate: None,
             check: None,
+            webhook,
             records: Vec::new(),
             reports: VecDeque::new(),
             restarts: 0,
@@ -133,7 +147,7 @@ impl Driver {
             last_probe: None,
             dropped: 0,
             random: u64::from_ne_bytes(seed) | 1,
-        })
+        }
     }
 
     pub(super) fn run(mut self) -> ExitCode {
@@ -144,14 +158,8 @@ impl Driver {
             if let Some(code) = self.finished() {
                 return self.close(code);
             }
-            let received = match self.next_deadline() {
-                Some(at) => self.parts.inbox.recv_deadline(at),
-                None => self
-                    .parts
-                    .inbox
-                    .recv()
-                    .map_err(|_| RecvTimeoutError::Disconnected),
-            };
+            let deadline = self.next_deadline();
+            let received = self.world.wait(&self.parts.inbox, deadline);
             if matches!(received, Err(RecvTimeoutError::Disconnected)) {
                 return self.close(exit_code::INTERNAL);
             }
@@ -163,21 +171,25 @@ impl Driver {
                     break;
                 };
                 next = None;
-                self.take(input);
+                self.take(*input);
             }
             let actions = self.supervisor.handle_timeout(self.now());
             self.perform_all(actions);
+            self.tell_webhook();
         }
     }
 
     pub(super) fn now(&self) -> Time {
-        self.started.elapsed()
+        self.world.now().saturating_duration_since(self.started)
     }
 
     fn next_deadline(&self) -> Option<Instant> {
         let supervisor = self.supervisor.next_deadline().map(|at| self.started + at);
-        let finishing = self.finishing.map(|(_, deadline)| deadline);
-        [supervisor, finishing].into_iter().flatten().min()
+        let last = match self.finishing {
+            Some((_, deadline)) => Some(deadline),
+            None => self.webhook.next_deadline().map(|at| self.started + at),
+        };
+        [supervisor, last].into_iter().flatten().min()
     }
 
     /// Hands an event to the supervisor, and does what follows.
@@ -245,7 +257,12 @@ impl Driver {
             Input::Restart { how } => self.restart(how),
             Input::Reload => self.reload(),
             Input::Checked { answer, order } => self.checked(answer, order),
-            Input::Ask(ask) => self.answer(ask),
+            Input::Ask { ask, reply } => {
+                // Whoever asked may have given up by now; then nobody waits.
+                let _ = reply.try_send(self.answer(ask));
+            }
+            #[cfg(feature = "webhook")]
+            Input::Delivered(outcome) => self.delivered(outcome),
         }
     }
 
@@ -253,7 +270,7 @@ impl Driver {
         if self.stop_reason.is_none() {
             self.tell(Line::new(Who::Monitor).fact("reason: ").bad(&reason));
             self.stop_reason = Some(reason);
-            self.stop_accepted = Some(Instant::now());
+            self.stop_accepted = Some(self.world.now());
         }
         self.happen(Event::Stop { how, code, asker });
     }
@@ -262,12 +279,16 @@ impl Driver {
     /// still is its own.
     fn died(&mut self, generation: Generation) {
         let jitter = self.jitter();
+        let now = self.world.now();
+        let Some(pid) = self.record(generation).map(|record| record.pid) else {
+            return;
+        };
+        self.world.kill(pid);
+        let (status, usage) = self.world.reap(pid);
         let Some(record) = self.record(generation) else {
             return;
         };
-        sys::kill_group(record.pid);
-        let (status, usage) = sys::reap(record.pid);
-        let uptime = record.spawned.elapsed();
+        let uptime = now.saturating_duration_since(record.spawned);
         record.death = Some(Death {
             status,
             usage,
@@ -276,7 +297,7 @@ impl Driver {
         record.peer = None;
         self.last_exit = Some(status.to_string());
         self.parts.handle.forget_peer(generation);
-        self.io.drain(generation, io::DRAIN);
+        self.world.drain(generation, io::DRAIN);
         self.repair_listeners();
         self.happen(Event::Exited {
             generation,
@@ -307,7 +328,7 @@ impl Driver {
     /// The session is over once the last words of its worker are in, or have had their time.
     fn finished(&self) -> Option<u8> {
         let (code, deadline) = self.finishing?;
-        (self.records.iter().all(|record| record.death.is_none()) || Instant::now() >= deadline)
+        (self.records.iter().all(|record| record.death.is_none()) || self.world.now() >= deadline)
             .then_some(code)
     }
 
@@ -317,7 +338,7 @@ impl Driver {
         } else {
             LAST_OUTPUT
         };
-        self.finishing = Some((code, Instant::now() + within));
+        self.finishing = Some((code, self.world.now() + within));
         self.settle();
     }
 
@@ -325,7 +346,7 @@ impl Driver {
     fn hooks_until(&self) -> Instant {
         match self.stop_accepted {
             Some(at) => at + self.parts.config.grace + HANDLERS_BEYOND_GRACE,
-            None => Instant::now() + LAST_HOOKS,
+            None => self.world.now() + LAST_HOOKS,
         }
     }
 
@@ -337,11 +358,12 @@ impl Driver {
             record.output.get_or_insert_with(Default::default);
         }
         self.settle();
-        if !self.forced {
-            let until = self.hooks_until();
+        let until = (!self.forced).then(|| self.hooks_until());
+        self.finish_webhook(until);
+        if let Some(until) = until {
             self.parts
                 .hooks
-                .finish(until.saturating_duration_since(Instant::now()));
+                .finish(until.saturating_duration_since(self.world.now()));
         }
         self.tell(
             Line::new(Who::Monitor).fact(format_args!("session ended with exit code {code}")),

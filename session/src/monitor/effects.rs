@@ -1,25 +1,19 @@
 //! What the supervisor decides, done.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use super::driver::Driver;
 use super::hooks;
 use super::narrate::{self, Details};
-use super::outbox::Outbox;
 use super::record::{Due, Record};
-use super::sources::io::Connection;
 use super::sources::prober;
-use super::spawn;
 use crate::config::{DieWithMonitor, SERVER_PORT};
 use crate::error::{Error, Result};
 use crate::ipc::message::{PROTOCOL, ToWorker, Welcome, to_args};
-use crate::ipc::peer::Peer;
 use crate::log::{Line, Who};
 use crate::machine::{Action, CauseKind, Companion, Event, Generation, How, Leaving, Notice};
 use crate::probe;
 use crate::report::ExitReason;
-use crate::sys;
 
 impl Driver {
     /// Does one thing; its immediate outcome, if it has one, is the next event.
@@ -31,8 +25,16 @@ impl Driver {
                 timeout,
             } => self.probe(generation, timeout),
             Action::AskToExit { generation, why } => self.ask_to_exit(generation, why),
-            Action::Terminate { generation } => self.signal(generation, sys::terminate_group),
-            Action::Kill { generation } => self.signal(generation, sys::kill_group),
+            Action::Terminate { generation } => {
+                if let Some(pid) = self.unreaped(generation) {
+                    self.world.terminate(pid);
+                }
+            }
+            Action::Kill { generation } => {
+                if let Some(pid) = self.unreaped(generation) {
+                    self.world.kill(pid);
+                }
+            }
             Action::TakeOver { generation } => self.take_over(generation),
             Action::Report { generation, cause } => self.report(generation, cause),
             Action::RunExitHandlers { .. } => return self.run_exit_handlers(),
@@ -64,7 +66,7 @@ impl Driver {
                         .bad("the worker could not be started: ")
                         .plain(&why),
                 );
-                let mut record = Record::new(generation, 0, None);
+                let mut record = Record::new(generation, 0, self.world.now());
                 record.failure = Some(why);
                 self.records.push(record);
                 Event::SpawnFailed {
@@ -75,41 +77,19 @@ impl Driver {
         }
     }
 
-    /// The welcome is in the socket before the worker runs, so that it never waits for it.
     fn try_spawn(&mut self, generation: Generation) -> Result<()> {
-        let (ours, theirs) = spawn::channel().map_err(Error::os("make a socket pair"))?;
-        let ours = Arc::new(ours);
-        let outbox = Arc::new(Outbox::new(Arc::clone(&ours), self.io.waker));
-        let peer = Peer::new(generation, Arc::clone(&outbox) as Arc<_>);
-        peer.write(&ToWorker::Welcome(self.welcome(generation)?))?;
-        self.waiters.make_room()?;
         let candidate = self.candidate.take();
         let program = candidate.as_ref().unwrap_or(self.parts.recipe.program());
-        let spawned = self
-            .parts
-            .recipe
-            .spawner(program)
-            .spawn(theirs)
-            .map_err(Error::os("start a process"))?;
-        if !self.waiters.watch(generation, spawned.pid) {
-            sys::kill_group(spawned.pid);
-            return Err(Error::Invalid(
-                "the thread that waits for workers is busy".to_owned(),
-            ));
-        }
-        self.io.add(Connection::new(
-            peer.clone(),
-            ours,
-            Arc::clone(&outbox),
-            spawned.stdout,
-            spawned.stderr,
-        ));
+        let spawner = self.parts.recipe.spawner(program);
+        let welcome = self.welcome(generation)?;
+        let started = self.world.spawn(&spawner, welcome)?;
         if !self.is_incoming(generation) {
-            self.parts.handle.set_peer(peer.clone());
+            self.parts.handle.set_peer(started.peer.clone());
         }
-        let mut record = Record::new(generation, spawned.pid, Some(peer));
+        let mut record = Record::new(generation, started.pid, self.world.now());
+        record.peer = Some(started.peer);
+        record.outbox = started.outbox;
         record.candidate = candidate;
-        record.outbox = Some(outbox);
         let config = &self.parts.config;
         let port = config.ports.get(SERVER_PORT);
         record.server = port.map(|&port| SocketAddr::new(config.host, port));
@@ -165,7 +145,7 @@ impl Driver {
             return;
         };
         let target = probe::target(addr.ip(), addr.port(), &route);
-        self.probers.ask(prober::Job {
+        self.world.probe(prober::Job {
             generation,
             target,
             timeout,
@@ -194,13 +174,11 @@ impl Driver {
         }
     }
 
-    /// The record is unreaped as long as its death is unknown, so the pid is its own.
-    fn signal(&mut self, generation: Generation, send: fn(u32)) {
-        if let Some(record) = self.record(generation)
-            && record.death.is_none()
-        {
-            send(record.pid);
-        }
+    /// A pid is its worker's own as long as its death is unknown: only the owner reaps.
+    fn unreaped(&mut self, generation: Generation) -> Option<u32> {
+        self.record(generation)
+            .filter(|record| record.death.is_none())
+            .map(|record| record.pid)
     }
 
     fn report(&mut self, generation: Generation, cause: CauseKind) {

@@ -29,6 +29,8 @@ impl Driver {
                     serving: Serving::Held,
                 });
             }
+            // It ended while it asked, and that is told anyway.
+            Err(Error::PeerDied) => {}
             Err(error) => {
                 let why = error.chain();
                 self.tell(

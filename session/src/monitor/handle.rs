@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::hooks::Registered;
-use super::input::{Ask, Input};
+use super::input::{Answer, Ask, Input};
 use super::status::Status;
 use crate::error::{Error, Result};
 use crate::ipc::listeners::{ListenerId, Listeners, Message};
@@ -42,7 +42,7 @@ pub struct MonitorHandle {
 
 #[derive(Debug)]
 struct Shared {
-    inbox: Sender<Input>,
+    inbox: Sender<Box<Input>>,
     log: Log,
     listeners: Arc<Listeners>,
     /// The active worker.
@@ -155,7 +155,11 @@ impl Monitor {
 }
 
 impl MonitorHandle {
-    pub(super) fn new(inbox: Sender<Input>, log: Log, listeners: Arc<Listeners>) -> MonitorHandle {
+    pub(super) fn new(
+        inbox: Sender<Box<Input>>,
+        log: Log,
+        listeners: Arc<Listeners>,
+    ) -> MonitorHandle {
         MonitorHandle {
             shared: Arc::new(Shared {
                 inbox,
@@ -209,12 +213,12 @@ impl MonitorHandle {
     /// [`Error::Timeout`] if the monitor does not answer.
     pub fn set_port(&self, name: &str, port: u16, restart: bool) -> Result<()> {
         let (name, port) = (name.to_owned(), u64::from(port));
-        self.ask(|reply| Ask::SetPort {
+        let ask = Ask::SetPort {
             name,
             port,
             restart,
-            reply,
-        })?
+        };
+        self.ask(ask, Answer::set)?
     }
 
     /// Changes the polling interval, now or from the next worker on.
@@ -223,11 +227,7 @@ impl MonitorHandle {
     /// [`Error::Invalid`] outside 1 s to 86,400 s; [`Error::Timeout`] if the monitor does not
     /// answer.
     pub fn set_polling(&self, seconds: f64, now: bool) -> Result<()> {
-        self.ask(|reply| Ask::SetPolling {
-            seconds,
-            now,
-            reply,
-        })?
+        self.ask(Ask::SetPolling { seconds, now }, Answer::set)?
     }
 
     /// The state of the session.
@@ -235,8 +235,10 @@ impl MonitorHandle {
     /// # Errors
     /// [`Error::Timeout`] if the monitor does not answer.
     pub fn status(&self) -> Result<Status> {
-        self.ask(|reply| Ask::Status { reply })
-            .map(|status| *status)
+        self.ask(Ask::Status, |answer| match answer {
+            Answer::Status(status) => Some(*status),
+            Answer::Set(_) | Answer::Reports(_) => None,
+        })
     }
 
     /// The crash reports that are kept, oldest first: the last sixteen.
@@ -244,7 +246,10 @@ impl MonitorHandle {
     /// # Errors
     /// [`Error::Timeout`] if the monitor does not answer.
     pub fn reports(&self) -> Result<Vec<CrashReport>> {
-        self.ask(|reply| Ask::Reports { reply })
+        self.ask(Ask::Reports, |answer| match answer {
+            Answer::Reports(reports) => Some(reports),
+            Answer::Set(_) | Answer::Status(_) => None,
+        })
     }
 
     /// Sends a message to the worker that is there now.
@@ -318,14 +323,14 @@ impl MonitorHandle {
         use crossbeam_channel::TrySendError;
         self.shared
             .inbox
-            .try_send(input)
+            .try_send(Box::new(input))
             .map_err(|error| match error {
                 TrySendError::Full(_) => Error::Busy,
                 TrySendError::Disconnected(_) => Error::Stopping,
             })
     }
 
-    fn ask<T>(&self, ask: impl FnOnce(Sender<T>) -> Ask) -> Result<T> {
+    fn ask<T>(&self, ask: Ask, kind: fn(Answer) -> Option<T>) -> Result<T> {
         if self.shared.running.get().is_none() {
             return Err(Error::Setup(
                 "expected a running session, found one that is being set up: call this later"
@@ -333,10 +338,10 @@ impl MonitorHandle {
             ));
         }
         let (reply, answer) = bounded(1);
-        self.push(Input::Ask(ask(reply)))?;
-        answer
-            .recv_timeout(CALL_TIMEOUT)
-            .map_err(|_| Error::Timeout(CALL_TIMEOUT))
+        self.push(Input::Ask { ask, reply })?;
+        let answer = answer.recv_timeout(CALL_TIMEOUT).ok();
+        // Each question has one kind of answer, so this asks no more than whether there was one.
+        answer.and_then(kind).ok_or(Error::Timeout(CALL_TIMEOUT))
     }
 }
 

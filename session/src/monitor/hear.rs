@@ -1,7 +1,5 @@
 //! What a worker says to the owner, and what its probes find.
 
-use std::time::Instant;
-
 use super::driver::Driver;
 use super::input::Word;
 use crate::ipc::message::{Crash, Outcome, PROTOCOL, to_args};
@@ -27,7 +25,7 @@ impl Driver {
                 self.tell(worker().plain("lifecycle phase (").fact(text).plain(")"));
             }
             Word::Crash(crash) => {
-                let is_backtrace = matches!(crash, Crash::Backtrace { .. });
+                let is_backtrace = matches!(crash, Crash::Backtrace(_));
                 if let Some(record) = self.record(generation) {
                     record.tell(crash);
                 }
@@ -49,7 +47,7 @@ impl Driver {
                     let args = serde_json::json!({
                         "port": name, "value": port, "immediateRestart": restart,
                     });
-                    self.tell_listeners("set_port", args, generation);
+                    self.tell_listeners("set_port", &args, generation);
                 }
                 self.tell_outcome(outcome, "the port is changed");
             }
@@ -149,7 +147,7 @@ impl Driver {
         } else if let Ok(code) = u8::try_from(code) {
             let how = if graceful { How::Clean } else { How::Force };
             self.stop(reason, how, code, Asker::Worker);
-            self.tell_listeners("kill", args, generation);
+            self.tell_listeners("kill", &args, generation);
         } else {
             self.tell(line.bad(format_args!(
                 "refused: expected an exit code from 0 to 255, found {code}"
@@ -158,11 +156,12 @@ impl Driver {
     }
 
     fn authorize(&mut self, generation: Generation, id: u64, offered: &str) {
+        let now = self.world.now();
         let right = self
             .parts
             .key
             .as_mut()
-            .is_some_and(|key| key.accepts(offered, Instant::now()));
+            .is_some_and(|key| key.accepts(offered, now));
         let peer = self
             .record(generation)
             .and_then(|record| record.peer.clone());
@@ -179,7 +178,7 @@ impl Driver {
         let config = &self.parts.config;
         let route = config.polling_route.as_deref().unwrap_or("/");
         let words = outcome.verdict.words(route, config.polling_timeout);
-        self.last_probe = Some((words.clone(), outcome.latency, Instant::now()));
+        self.last_probe = Some((words.clone(), outcome.latency, self.world.now()));
         let verdict = match &outcome.verdict {
             probe::Verdict::Healthy => machine::Verdict::Healthy,
             probe::Verdict::Unhealthy(_) | probe::Verdict::Stranger(_) => {

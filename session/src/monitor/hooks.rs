@@ -1,20 +1,20 @@
 //! The program's own code in the monitor: none of it runs on the thread that supervises.
 
-use std::convert::Infallible;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::Sender;
 
 use super::input::Input;
 use crate::error::{Error, Result};
+use crate::jobs::Runner;
 use crate::log::{Line, Log, Who};
 use crate::repl::{Args, CommandId, Table};
 use crate::report::{CrashReport, ExitReason};
+use crate::thread;
 
 /// The most jobs that wait for one thread of user code: crashes come no faster than restarts,
 /// and an operator types no faster than this.
@@ -54,90 +54,102 @@ impl fmt::Debug for Registered {
     }
 }
 
-/// A named thread that does jobs one at a time. One that hangs holds up its own kind only.
-#[derive(Debug)]
-pub(super) struct Runner<J> {
-    thread: Option<Thread<J>>,
+/// The thread of the key hook and the crash hooks.
+pub(super) struct Hooks {
+    /// None if there are no hooks, or the session is over.
+    runner: Option<Runner>,
+    /// Locked by the runner's thread alone: they need not bear two calls at once.
+    on_crash: Arc<Mutex<Vec<CrashHook>>>,
+    log: Log,
 }
 
-#[derive(Debug)]
-struct Thread<J> {
-    jobs: Sender<J>,
-    /// Disconnects when the thread has done all its jobs and takes no more.
-    ended: Receiver<Infallible>,
-}
-
-impl<J: Send + 'static> Runner<J> {
-    /// A runner that nobody will give a job to: it has no thread.
-    pub(super) fn none() -> Runner<J> {
-        Runner { thread: None }
-    }
-
-    pub(super) fn start(name: &str, mut work: impl FnMut(J) + Send + 'static) -> Result<Runner<J>> {
-        let (jobs, given) = bounded::<J>(MAX_WAITING);
-        let (end, ended) = bounded(0);
-        thread::Builder::new()
-            .name(name.to_owned())
-            .spawn(move || {
-                let _end: Sender<Infallible> = end;
-                for job in given {
-                    work(job);
-                }
-            })
-            .map_err(Error::os("start a thread for the program's own code"))?;
-        Ok(Runner {
-            thread: Some(Thread { jobs, ended }),
+impl Hooks {
+    /// The key's hook is told at once.
+    pub(super) fn start(
+        on_key: Option<(KeyHook, String)>,
+        on_crash: Vec<CrashHook>,
+        log: Log,
+    ) -> Result<Hooks> {
+        let is_needed = on_key.is_some() || !on_crash.is_empty();
+        let runner = is_needed.then(|| start("session-hooks")).transpose()?;
+        if let (Some(runner), Some((hook, key))) = (&runner, on_key) {
+            let log = log.clone();
+            runner.offer(move || tell(&log, "session key", caught(|| hook(&key))));
+        }
+        Ok(Hooks {
+            runner,
+            on_crash: Arc::new(Mutex::new(on_crash)),
+            log,
         })
     }
 
-    /// Never blocks; `false` if too much waits already, or there is no thread.
-    pub(super) fn offer(&self, job: J) -> bool {
-        let thread = self.thread.as_ref();
-        thread.is_some_and(|thread| thread.jobs.try_send(job).is_ok())
-    }
-
-    pub(super) fn is_there(&self) -> bool {
-        self.thread.is_some()
-    }
-
-    /// At the very end of the session: waits until all jobs are done, or the time is over.
-    pub(super) fn finish(&mut self, within: Duration) {
-        if let Some(Thread { jobs, ended }) = self.thread.take() {
-            drop(jobs);
-            let _ = ended.recv_timeout(within);
-        }
-    }
-}
-
-/// One thing to tell a hook.
-#[derive(Debug)]
-pub(super) enum HookJob {
-    Key(String),
-    Crash(Box<CrashReport>),
-}
-
-/// The thread of the key hook and the crash hooks; none if there are no hooks.
-pub(super) fn hook_runner(
-    on_key: Option<KeyHook>,
-    on_crash: Vec<CrashHook>,
-    log: Log,
-) -> Result<Runner<HookJob>> {
-    if on_key.is_none() && on_crash.is_empty() {
-        return Ok(Runner::none());
-    }
-    let mut on_key = on_key;
-    Runner::start("session-hooks", move |job| match job {
-        HookJob::Key(key) => {
-            if let Some(hook) = on_key.take() {
-                tell(&log, "session key", caught(|| hook(&key)));
-            }
-        }
-        HookJob::Crash(report) => {
-            for hook in &on_crash {
+    /// Never blocks; `false` if too many reports wait already.
+    pub(super) fn tell_crash(&self, report: &CrashReport) -> bool {
+        let Some(runner) = &self.runner else {
+            return true;
+        };
+        let (hooks, log, report) = (Arc::clone(&self.on_crash), self.log.clone(), report.clone());
+        runner.offer(move || {
+            for hook in lock(&hooks).iter() {
                 tell(&log, "crash notification", caught(|| hook(&report)));
             }
+        })
+    }
+
+    /// At the very end of the session: waits until all is told, or the time is over.
+    pub(super) fn finish(&mut self, within: Duration) {
+        if let Some(runner) = self.runner.take() {
+            runner.finish(within);
         }
-    })
+    }
+}
+
+/// The thread of the operator's own commands.
+pub(super) struct Actions {
+    /// None if there are no such commands.
+    runner: Option<Runner>,
+    /// Locked as the crash hooks are.
+    actions: Arc<Mutex<Vec<CommandAction>>>,
+    log: Log,
+}
+
+impl Actions {
+    pub(super) fn start(actions: Vec<CommandAction>, log: Log) -> Result<Actions> {
+        let is_needed = !actions.is_empty();
+        Ok(Actions {
+            runner: is_needed.then(|| start("session-actions")).transpose()?,
+            actions: Arc::new(Mutex::new(actions)),
+            log,
+        })
+    }
+
+    /// Never blocks; `false` if too many commands wait already.
+    pub(super) fn run(&self, CommandId(index): CommandId, args: Args) -> bool {
+        let Some(runner) = &self.runner else {
+            return false;
+        };
+        let (actions, log) = (Arc::clone(&self.actions), self.log.clone());
+        runner.offer(move || {
+            let actions = lock(&actions);
+            let Some(action) = actions.get(index) else {
+                return;
+            };
+            let line = Line::new(Who::Monitor);
+            log.line(&match caught(|| action(&args)) {
+                Ok(()) => line.good("command completed"),
+                Err(why) => line.bad("command failed: ").plain(why),
+            });
+        })
+    }
+}
+
+fn start(name: &str) -> Result<Runner> {
+    Runner::start(name, MAX_WAITING).map_err(Error::os("start a thread for the program's own code"))
+}
+
+fn lock<T>(code: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic of the code within is caught within.
+    code.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn tell(log: &Log, what: &str, outcome: Result<(), String>) {
@@ -150,35 +162,12 @@ fn tell(log: &Log, what: &str, outcome: Result<(), String>) {
     });
 }
 
-/// The thread of the operator's own commands; none if there are none.
-pub(super) fn action_runner(
-    actions: Vec<CommandAction>,
-    log: Log,
-) -> Result<Runner<(CommandId, Args)>> {
-    if actions.is_empty() {
-        return Ok(Runner::none());
-    }
-    Runner::start(
-        "session-actions",
-        move |(CommandId(index), args): (CommandId, Args)| {
-            let Some(action) = actions.get(index) else {
-                return;
-            };
-            let line = Line::new(Who::Monitor);
-            log.line(&match caught(|| action(&args)) {
-                Ok(()) => line.good("command completed"),
-                Err(why) => line.bad("command failed: ").plain(why),
-            });
-        },
-    )
-}
-
 /// Runs every exit handler on a thread of its own, and tells the owner when the last is done.
 /// `false`: there are none.
 pub(super) fn run_exit_handlers(
     handlers: Vec<ExitHandler>,
     reason: &ExitReason,
-    inbox: &Sender<Input>,
+    inbox: &Sender<Box<Input>>,
     log: &Log,
 ) -> bool {
     if handlers.is_empty() {
@@ -191,21 +180,19 @@ pub(super) fn run_exit_handlers(
             inbox: inbox.clone(),
         };
         let (reason, log_there) = (reason.clone(), log.clone());
-        let started = thread::Builder::new()
-            .name(format!("session-exit-{index}"))
-            .spawn(move || {
-                let _done = done;
-                if let Err(why) = caught(|| {
-                    handler(&reason);
-                    Ok(())
-                }) {
-                    log_there.line(
-                        &Line::new(Who::Monitor)
-                            .bad("an exit handler failed: ")
-                            .plain(why),
-                    );
-                }
-            });
+        let started = thread::start(&format!("session-exit-{index}"), move || {
+            let _done = done;
+            if let Err(why) = caught(|| {
+                handler(&reason);
+                Ok(())
+            }) {
+                log_there.line(
+                    &Line::new(Who::Monitor)
+                        .bad("an exit handler failed: ")
+                        .plain(why),
+                );
+            }
+        });
         if let Err(error) = started {
             log.line(
                 &Line::new(Who::Monitor)
@@ -220,14 +207,14 @@ pub(super) fn run_exit_handlers(
 /// Whoever drops the last of these tells the owner, however its handler ended.
 struct LastOne {
     left: Arc<AtomicUsize>,
-    inbox: Sender<Input>,
+    inbox: Sender<Box<Input>>,
 }
 
 impl Drop for LastOne {
     fn drop(&mut self) {
         if self.left.fetch_sub(1, Ordering::SeqCst) == 1 {
             // The owner is there, or the process is at its end.
-            let _ = self.inbox.send(Input::HandlersDone);
+            let _ = self.inbox.send(Box::new(Input::HandlersDone));
         }
     }
 }
@@ -251,42 +238,11 @@ pub(super) fn caught(code: impl FnOnce() -> Result<()>) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
+    use crossbeam_channel::bounded;
+
     use super::*;
 
     const SOON: Duration = Duration::from_secs(30);
-
-    /// A runner whose first job waits until the gate is dropped, and what it has done.
-    fn gated() -> (Runner<u32>, Sender<()>, Receiver<u32>) {
-        let (gate, closed) = bounded::<()>(0);
-        let (done, seen) = bounded(2 * MAX_WAITING);
-        let runner = Runner::start("test-runner", move |job| {
-            let _ = closed.recv();
-            let _ = done.send(job);
-        });
-        (runner.unwrap(), gate, seen)
-    }
-
-    #[test]
-    fn a_runner_takes_so_many_jobs_and_does_them_all_before_its_end() {
-        let (mut runner, gate, seen) = gated();
-        let taken = (0..10_000).filter(|job| runner.offer(*job)).count();
-        // One may be under way already.
-        assert!((MAX_WAITING..=MAX_WAITING + 1).contains(&taken), "{taken}");
-        drop(gate);
-        runner.finish(SOON);
-        assert_eq!(seen.try_iter().count(), taken);
-    }
-
-    #[test]
-    fn a_job_that_hangs_does_not_hold_up_the_end() {
-        let (mut runner, _gate, seen) = gated();
-        assert!(runner.offer(1));
-        runner.finish(Duration::from_millis(1));
-        assert!(seen.is_empty());
-        let mut none = Runner::<u32>::none();
-        assert!(!none.offer(1) && !none.is_there());
-        none.finish(SOON);
-    }
 
     #[test]
     fn exit_handlers_run_once_each_and_one_that_panics_is_told() {
@@ -307,7 +263,10 @@ mod tests {
             &inbox,
             &log
         ));
-        assert!(matches!(told.recv_timeout(SOON), Ok(Input::HandlersDone)));
+        assert!(matches!(
+            *told.recv_timeout(SOON).unwrap(),
+            Input::HandlersDone
+        ));
         let mut ran: Vec<u32> = seen.try_iter().collect();
         ran.sort_unstable();
         assert_eq!(ran, [1, 2, 3]);

@@ -14,6 +14,9 @@ use crate::probe::Outcome;
 use crate::report::CrashReport;
 
 /// The most that can wait: sources that may not block drop (and count) what does not fit.
+///
+/// Each is boxed: a channel has room for all from the start, and without that this one would be a
+/// third of the memory of an idle monitor.
 pub(crate) const INBOX: usize = 1024;
 
 /// One thing that happened outside, told by the source that saw it.
@@ -67,7 +70,13 @@ pub(crate) enum Input {
         answer: std::result::Result<Arc<Program>, String>,
         order: Order,
     },
-    Ask(Ask),
+    /// What became of a message to the webhook.
+    #[cfg(feature = "webhook")]
+    Delivered(std::result::Result<(), String>),
+    Ask {
+        ask: Ask,
+        reply: Sender<Answer>,
+    },
 }
 
 /// What a worker can say to the owner.
@@ -126,24 +135,35 @@ pub(crate) enum Word {
     },
 }
 
-/// A question of the program's own code, with where to answer.
+/// A question of the program's own code.
 #[derive(Debug)]
 pub(crate) enum Ask {
     SetPort {
         name: String,
         port: u64,
         restart: bool,
-        reply: Sender<Result<()>>,
     },
     SetPolling {
         seconds: f64,
         now: bool,
-        reply: Sender<Result<()>>,
     },
-    Status {
-        reply: Sender<Box<Status>>,
-    },
-    Reports {
-        reply: Sender<Vec<CrashReport>>,
-    },
+    Status,
+    Reports,
+}
+
+/// What it is answered, by the kind of the question.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    Set(Result<()>),
+    Status(Box<Status>),
+    Reports(Vec<CrashReport>),
+}
+
+impl Answer {
+    pub(crate) fn set(self) -> Option<Result<()>> {
+        match self {
+            Answer::Set(outcome) => Some(outcome),
+            Answer::Status(_) | Answer::Reports(_) => None,
+        }
+    }
 }

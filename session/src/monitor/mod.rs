@@ -6,6 +6,9 @@
 mod candidate;
 mod driver;
 mod effects;
+#[cfg(feature = "webhook")]
+mod episodes;
+mod errand;
 mod hand_over;
 mod handle;
 mod hear;
@@ -24,6 +27,14 @@ mod sockets;
 mod sources;
 mod spawn;
 mod status;
+#[cfg(all(test, not(miri)))]
+mod tests;
+#[cfg(feature = "webhook")]
+mod webhook;
+#[cfg(not(feature = "webhook"))]
+#[path = "no_webhook.rs"]
+mod webhook;
+mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -40,7 +51,7 @@ use crate::log::{Line, Log, Who};
 use crate::sys::{self, Image};
 
 use driver::Driver;
-use hooks::HookJob;
+use hooks::{Actions, Hooks};
 use input::{INBOX, Input};
 use key::SessionKey;
 use sockets::{Adopted, Passed, Sockets};
@@ -105,7 +116,7 @@ fn start(plan: MonitorPlan, passed: Passed, log: &Log) -> Result<Driver> {
             "there is no /proc: workers are started from the path of the executable as it is on disk",
         ));
     }
-    let (sender, inbox): (Sender<Input>, Receiver<Input>) = bounded(INBOX);
+    let (sender, inbox): (Sender<Box<Input>>, Receiver<Box<Input>>) = bounded(INBOX);
     let listeners = Arc::new(Listeners::default());
     let handle = MonitorHandle::new(sender.clone(), log.clone(), Arc::clone(&listeners));
     let _ = CURRENT.set(handle.clone());
@@ -114,20 +125,15 @@ fn start(plan: MonitorPlan, passed: Passed, log: &Log) -> Result<Driver> {
         set_up(setup, &mut monitor)?;
     }
     let registered = monitor.registered;
-    let key = registered
-        .on_key
-        .is_some()
-        .then(SessionKey::generate)
-        .transpose()?;
-    let hooks = hooks::hook_runner(registered.on_key, registered.on_crash, log.clone())?;
-    if let Some(key) = &key {
-        hooks.offer(HookJob::Key(key.text().to_owned()));
-    }
-    let actions = hooks::action_runner(registered.actions, log.clone())?;
+    let on_key = registered.on_key;
+    let key = on_key.is_some().then(SessionKey::generate).transpose()?;
+    let on_key = on_key.zip(key.as_ref().map(|key| key.text().to_owned()));
+    let hooks = Hooks::start(on_key, registered.on_crash, log.clone())?;
+    let actions = Actions::start(registered.actions, log.clone())?;
     // Before the first spawn: a signal that comes while it happens must find its handler.
     sources::signals::install(sender.clone())?;
     let sockets = adopt_sockets(passed, &mut config, log);
-    Driver::new(driver::Parts {
+    Driver::start(driver::Parts {
         config,
         sockets,
         recipe: Recipe::new(image, plan.depth).map_err(Error::os("look at the executable"))?,
@@ -158,6 +164,30 @@ fn adopt_sockets(passed: Passed, config: &mut Config, log: &Log) -> Sockets {
         config.ports.insert(name, port);
     }
     sockets
+}
+
+/// For the fuzz target: whatever the environment says, no more descriptors are asked for than it
+/// may name, and none if it names another process.
+#[cfg(fuzzing)]
+pub(crate) fn check_passed(data: &[u8]) {
+    const ME: u32 = 4711;
+    let ports = std::collections::BTreeMap::from([("server".to_owned(), 3000)]);
+    let mut asked = None;
+    let environment = sockets::Environment::of_bytes(data);
+    let passed = environment.take(ME, |count| {
+        asked = Some(count);
+        (0..count).map(|_| None).collect()
+    });
+    let is_mine = environment
+        .listen_pid
+        .as_ref()
+        .is_some_and(|pid| pid.to_string_lossy().trim_start_matches('0') == "4711");
+    assert!(asked.is_none_or(|count| is_mine && (1..=sockets::MAX_PASSED).contains(&count)));
+    let (_, adopted, told) = Sockets::adopt(passed, &ports);
+    assert!(adopted.is_empty());
+    for text in told {
+        assert!(!text.contains(char::is_control), "{text:?}");
+    }
 }
 
 fn set_up(setup: Setup, monitor: &mut Monitor) -> Result<()> {

@@ -49,7 +49,7 @@ pub(super) fn line(notice: Notice, details: &Details) -> Line {
         Notice::ProbeLost { .. } => monitor.warn("a probe did not come back; the next one is made"),
         Notice::NotReadyInTime { after, .. } => monitor.bad(format_args!(
             "the server was not ready within {} s: {failure}",
-            after.as_secs_f64()
+            crate::text::seconds(after)
         )),
         Notice::NoHandshake { .. } => monitor.bad(format_args!(
             "worker {pid} did not complete its handshake: {failure}"
@@ -182,7 +182,7 @@ fn adverb(how: How) -> &'static str {
 }
 
 fn seconds(time: Duration) -> String {
-    format!("{:.3} s", time.as_secs_f64())
+    format!("{} s", crate::text::rounded_seconds(time, 3))
 }
 
 fn told(exit: Exit, status: Option<ExitStatus>) -> String {

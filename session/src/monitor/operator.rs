@@ -1,7 +1,9 @@
 //! What the operator types, and what the program's own code in the monitor asks for.
 
+use std::time::Instant;
+
 use super::driver::{Driver, MAX_REPORTS};
-use super::input::Ask;
+use super::input::{Answer, Ask};
 use super::narrate;
 use super::status::{Probed, Status};
 use crate::config;
@@ -17,7 +19,7 @@ impl Driver {
             Resolved::Empty => {}
             Resolved::Refused(why) => self.tell(monitor().bad(why)),
             Resolved::User(id, args) => {
-                if !self.parts.actions.offer((id, args)) {
+                if !self.parts.actions.run(id, args) {
                     self.tell(
                         monitor().bad("busy: too many commands wait for one that has not ended"),
                     );
@@ -62,28 +64,16 @@ impl Driver {
         }
     }
 
-    pub(super) fn answer(&mut self, ask: Ask) {
-        // Whoever asked may have given up by now; then nobody waits.
+    pub(super) fn answer(&mut self, ask: Ask) -> Answer {
         match ask {
             Ask::SetPort {
                 name,
                 port,
                 restart,
-                reply,
-            } => {
-                let _ = reply.try_send(self.set_port(&name, port, restart));
-            }
-            Ask::SetPolling {
-                seconds,
-                now,
-                reply,
-            } => {
-                let _ = reply.try_send(self.set_polling(seconds, now));
-            }
-            Ask::Status { reply } => drop(reply.try_send(Box::new(self.status()))),
-            Ask::Reports { reply } => {
-                let _ = reply.try_send(self.reports.iter().cloned().collect());
-            }
+            } => Answer::Set(self.set_port(&name, port, restart)),
+            Ask::SetPolling { seconds, now } => Answer::Set(self.set_polling(seconds, now)),
+            Ask::Status => Answer::Status(Box::new(self.status())),
+            Ask::Reports => Answer::Reports(self.reports.iter().cloned().collect()),
         }
     }
 
@@ -113,13 +103,14 @@ impl Driver {
         let living = self.records.iter().find(|record| {
             record.generation == snapshot.generation && record.death.is_none() && record.pid != 0
         });
-        let now = self.now();
+        let now = self.world.now();
+        let since = |at: Instant| now.saturating_duration_since(at);
         Status {
             state: narrate::state(snapshot.state, snapshot.stopping).to_owned(),
             generation: snapshot.generation,
             companion: snapshot.companion.map(narrate::companion),
             pid: living.map(|record| record.pid),
-            uptime: living.map(|record| record.spawned.elapsed()),
+            uptime: living.map(|record| since(record.spawned)),
             restarts: self.restarts,
             last_exit: self.last_exit.clone(),
             last_probe: self
@@ -128,9 +119,11 @@ impl Driver {
                 .map(|(verdict, latency, at)| Probed {
                     verdict: verdict.clone(),
                     latency: *latency,
-                    ago: at.elapsed(),
+                    ago: since(*at),
                 }),
-            next_deadline: snapshot.next_deadline.map(|at| at.saturating_sub(now)),
+            next_deadline: snapshot
+                .next_deadline
+                .map(|at| at.saturating_sub(since(self.started))),
             dropped: self.dropped + self.parts.log.lost().dropped + self.parts.log.lost().failed,
         }
     }

@@ -1,9 +1,11 @@
 //! Crash reports, once they are complete.
 
+use serde::Serialize;
+
 use super::driver::{Driver, MAX_REPORTS};
-use super::hooks::HookJob;
 use super::record::Record;
 use super::sources::io;
+use crate::ipc::message::to_args;
 use crate::log::{Line, Who};
 use crate::machine::Generation;
 use crate::report::CrashReport;
@@ -43,32 +45,26 @@ impl Driver {
         for text in lines {
             self.tell(Line::new(Who::Worker).plain("| ").plain(text));
         }
-        let args = serde_json::to_value(&report).unwrap_or_default();
-        self.tell_listeners("notify_crash", args, report.generation);
-        if self.parts.hooks.is_there()
-            && !self
-                .parts
-                .hooks
-                .offer(HookJob::Crash(Box::new(report.clone())))
-        {
+        self.tell_listeners("notify_crash", &report, report.generation);
+        if !self.parts.hooks.tell_crash(&report) {
             self.dropped += 1;
             self.tell(
                 line().warn("the crash hooks are busy; this report was not delivered to them"),
             );
         }
+        self.webhook.crashed();
         if self.reports.len() == MAX_REPORTS {
             self.reports.pop_front();
         }
         self.reports.push_back(report);
     }
 
-    pub(super) fn tell_listeners(
-        &self,
-        name: &str,
-        args: serde_json::Value,
-        generation: Generation,
-    ) {
+    pub(super) fn tell_listeners(&self, name: &str, args: &impl Serialize, generation: Generation) {
         if self.parts.listeners.has(name) {
+            // By way of the text, as what a worker sends comes.
+            let text = to_args(args);
+            let args = text.map(|text| serde_json::from_str(text.get()).unwrap_or_default());
+            let args = args.unwrap_or_default();
             io::dispatcher(&self.dispatcher, &self.parts.listeners, &self.parts.log)
                 .tell(name, args, generation);
         }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::outbox::Outbox;
 use super::spawn::Program;
-use crate::ipc::message::{Crash, MAX_BACKTRACE, MAX_CRASH, bounded};
+use crate::ipc::message::{Crash, MAX_BACKTRACE, MAX_CRASH, Text, bounded};
 use crate::ipc::peer::Peer;
 use crate::machine::{CauseKind, Generation};
 use crate::report::{Cause, CrashReport, ExitStatus, Panic};
@@ -58,17 +58,17 @@ pub(super) struct Due {
 }
 
 impl Record {
-    pub(super) fn new(generation: Generation, pid: u32, peer: Option<Peer>) -> Record {
+    pub(super) fn new(generation: Generation, pid: u32, spawned: Instant) -> Record {
         Record {
             generation,
             pid,
-            peer,
+            peer: None,
             outbox: None,
             server: None,
             is_held: false,
             private: None,
             serves_private: false,
-            spawned: Instant::now(),
+            spawned,
             trusted: false,
             candidate: None,
             death: None,
@@ -83,7 +83,7 @@ impl Record {
     pub(super) fn tell(&mut self, crash: Crash) {
         let clip = |text: &str| bounded(text, MAX_CRASH).into_owned();
         match crash {
-            Crash::Backtrace { text } => {
+            Crash::Backtrace(Text { text }) => {
                 if let Some(Cause::Panic(panic)) = &mut self.told
                     && panic.backtrace.is_none()
                 {
@@ -98,10 +98,10 @@ impl Record {
                     backtrace: None,
                 }));
             }
-            Crash::MainError { text } if self.told.is_none() => {
+            Crash::MainError(Text { text }) if self.told.is_none() => {
                 self.told = Some(Cause::MainError(clip(&text)));
             }
-            Crash::Panic(_) | Crash::MainError { .. } => {}
+            Crash::Panic(_) | Crash::MainError(_) => {}
         }
     }
 
@@ -168,7 +168,7 @@ mod tests {
     };
 
     fn record() -> Record {
-        Record::new(3, 7, None)
+        Record::new(3, 7, Instant::now())
     }
 
     fn panic(message: &str) -> Crash {
@@ -182,11 +182,11 @@ mod tests {
     }
 
     fn main_error(text: &str) -> Crash {
-        Crash::MainError { text: text.into() }
+        Crash::MainError(Text { text: text.into() })
     }
 
     fn backtrace(text: &str) -> Crash {
-        Crash::Backtrace { text: text.into() }
+        Crash::Backtrace(Text { text: text.into() })
     }
 
     fn due(cause: CauseKind) -> Option<Due> {
@@ -358,7 +358,7 @@ mod tests {
 
     #[test]
     fn one_that_never_ran_has_no_status_and_no_time() {
-        let mut record = Record::new(1, 0, None);
+        let mut record = Record::new(1, 0, Instant::now());
         record.failure = Some("no memory".into());
         record.due = due(CauseKind::SpawnError);
         record.output = Some(Default::default());

@@ -24,7 +24,7 @@ pub(super) const BACKLOG: i32 = 4096;
 const PRIVATE_BACKLOG: i32 = 16;
 
 /// The most sockets that a service manager is believed to pass: more is a number gone wrong.
-const MAX_PASSED: usize = 256;
+pub(super) const MAX_PASSED: usize = 256;
 
 /// The port that a socket without a name is taken for.
 const DEFAULT_NAME: &str = "server";
@@ -72,6 +72,19 @@ impl Environment {
         }
     }
 
+    /// Three lines, for the fuzz target.
+    #[cfg(fuzzing)]
+    pub(super) fn of_bytes(data: &[u8]) -> Environment {
+        use std::os::unix::ffi::OsStringExt;
+        let mut lines = data.split(|byte| *byte == b'\n');
+        let mut next = || lines.next().map(|line| OsString::from_vec(line.to_vec()));
+        Environment {
+            listen_pid: next(),
+            listen_fds: next(),
+            listen_fdnames: next(),
+        }
+    }
+
     /// How many descriptors are meant for the process `me`; or why those that there may be are
     /// none of its business.
     fn count(&self, me: u32) -> Result<usize, String> {
@@ -80,14 +93,14 @@ impl Environment {
         };
         let left_alone = |why: String| format!("{why}: no passed socket is taken");
         let pid = self.listen_pid.as_ref().map(|pid| pid.to_string_lossy());
-        if pid.as_ref().and_then(|pid| pid.parse().ok()) != Some(me) {
+        if pid.as_deref().and_then(decimal) != Some(me) {
             let found = pid.map_or("nothing".into(), |pid| format!("`{}`", escape(&pid)));
             return Err(left_alone(format!(
                 "expected LISTEN_PID to be this process, {me}, found {found}"
             )));
         }
         let fds = fds.to_string_lossy();
-        let count = fds.parse().ok().filter(|count| *count <= MAX_PASSED);
+        let count = decimal(&fds).filter(|count| *count <= MAX_PASSED);
         count.ok_or_else(|| {
             left_alone(format!(
                 "expected LISTEN_FDS from 0 to {MAX_PASSED}, found `{}`",
@@ -117,6 +130,12 @@ impl Environment {
         }
         names
     }
+}
+
+/// A number without a sign, which `parse` alone would take.
+fn decimal<T: std::str::FromStr>(text: &str) -> Option<T> {
+    let plain = text.bytes().all(|byte| byte.is_ascii_digit());
+    plain.then(|| text.parse().ok()).flatten()
 }
 
 impl Sockets {

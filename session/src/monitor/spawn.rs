@@ -26,6 +26,10 @@ pub(super) struct Program {
     marker: String,
 }
 
+/// An HTTP client would take a timeout from here, and with it threads that it abandons.
+#[cfg(feature = "webhook")]
+const CLIENT_TIMEOUT: &str = "MINREQ_TIMEOUT";
+
 #[derive(Debug)]
 struct Surroundings {
     /// `argv[0]`, which the image's own path would otherwise replace.
@@ -108,30 +112,47 @@ impl Spawner {
     /// Starts a worker in a process group of its own, with its end of the channel as standard
     /// input. Nothing here may need `fork`: no `pre_exec`, no change of user.
     pub(super) fn spawn(&self, channel: OwnedFd) -> io::Result<Spawned> {
+        start(self.command(&self.program.marker), channel)
+    }
+
+    /// Starts a courier likewise.
+    #[cfg(feature = "webhook")]
+    pub(super) fn spawn_courier(&self, channel: OwnedFd) -> io::Result<Spawned> {
+        let mut command = self.command(&role::courier_marker(&self.program.marker));
+        command.env_remove(CLIENT_TIMEOUT);
+        start(command, channel)
+    }
+
+    fn command(&self, marker: &str) -> Command {
         let mut command = Command::new(self.program.image.path());
         command
             .arg0(&self.surroundings.name)
             .args(&self.surroundings.args)
-            .env(MARKER, &self.program.marker)
-            .process_group(0)
-            .stdin(Stdio::from(channel))
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+            .env(MARKER, marker)
+            .process_group(0);
         for name in &self.surroundings.removed {
             command.env_remove(name);
         }
-        let mut child = command.spawn()?;
-        // The command holds our copy of the worker's end: with it the channel would never close.
-        drop(command);
-        let pid = child.id();
-        match (child.stdout.take(), child.stderr.take()) {
-            (Some(stdout), Some(stderr)) => Ok(Spawned {
-                pid,
-                stdout: stdout.into(),
-                stderr: stderr.into(),
-            }),
-            _ => Err(io::Error::other("a piped output is missing")),
-        }
+        command
+    }
+}
+
+fn start(mut command: Command, channel: OwnedFd) -> io::Result<Spawned> {
+    command
+        .stdin(Stdio::from(channel))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn()?;
+    // The command holds our copy of the worker's end: with it the channel would never close.
+    drop(command);
+    let pid = child.id();
+    match (child.stdout.take(), child.stderr.take()) {
+        (Some(stdout), Some(stderr)) => Ok(Spawned {
+            pid,
+            stdout: stdout.into(),
+            stderr: stderr.into(),
+        }),
+        _ => Err(io::Error::other("a piped output is missing")),
     }
 }
 

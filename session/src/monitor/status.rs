@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::text::rounded_seconds;
+
 /// What the session is doing, as `status` shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -46,12 +48,12 @@ pub struct Probed {
 impl Status {
     /// As lines of `name: value`.
     pub(super) fn lines(&self) -> Vec<String> {
-        let seconds = |time: Duration| format!("{:.1} s", time.as_secs_f64());
+        let seconds = |time: Duration| format!("{} s", rounded_seconds(time, 1));
         let or_none = |text: Option<String>| text.unwrap_or_else(|| "none".to_owned());
         let probe = self.last_probe.as_ref().map(|probe| {
-            let latency = probe.latency.as_secs_f64() * 1e3;
+            let latency = rounded_seconds(probe.latency.saturating_mul(1000), 1);
             format!(
-                "{} ({latency:.1} ms, {} ago)",
+                "{} ({latency} ms, {} ago)",
                 probe.verdict,
                 seconds(probe.ago)
             )

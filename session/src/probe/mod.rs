@@ -9,7 +9,7 @@ mod owner;
 mod verdict;
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use head::{Head, Progress};
@@ -24,6 +24,10 @@ pub(crate) const MAX_READ: usize = 16 * 1024;
 /// How long the body is listened to after the verdict, so that a small server that is still
 /// writing it does not meet a reset.
 const DRAIN: Duration = Duration::from_millis(100);
+
+/// How long the monitor's own listener may take to be connected to: on one machine that needs no
+/// more than a turn on the processor, and the kernel takes it.
+const REACH: Duration = Duration::from_millis(500);
 
 /// A monitor that wakes this late after its own deadline was suspended, or had no processor: it
 /// cannot blame the server.
@@ -67,7 +71,7 @@ pub(crate) fn run(target: &Target, timeout: Duration, group: Option<u32>) -> Out
     let mut clock = Clock::start(timeout);
     let mut stream = match connect(target, &mut clock, group) {
         Ok(stream) => stream,
-        Err(verdict) => return clock.outcome(verdict),
+        Err(verdict) => return clock.outcome(or_network_down(verdict, target.addr.ip())),
     };
     match ask(&mut stream, target, &clock) {
         Ok(answer) => {
@@ -75,7 +79,7 @@ pub(crate) fn run(target: &Target, timeout: Duration, group: Option<u32>) -> Out
             drain(&mut stream, &answer, &clock);
             outcome
         }
-        Err(verdict) => clock.outcome(verdict),
+        Err(verdict) => clock.outcome(or_network_down(verdict, target.addr.ip())),
     }
 }
 
@@ -141,6 +145,28 @@ fn excuse(verdict: Verdict, late: Duration) -> Verdict {
         }
         verdict => verdict,
     }
+}
+
+/// An interface that is down refuses nothing, it only drops what it is given. Then the monitor
+/// cannot reach itself there either, and it cannot blame the server.
+fn or_network_down(verdict: Verdict, ip: IpAddr) -> Verdict {
+    match verdict {
+        Verdict::Unhealthy(Failure::TimedOut(_)) if !reaches_itself(ip) => {
+            Verdict::Inconclusive(Obstacle::NetworkDown)
+        }
+        verdict => verdict,
+    }
+}
+
+/// Where this cannot be tried, nothing is known against the network.
+fn reaches_itself(ip: IpAddr) -> bool {
+    let Ok(own) = TcpListener::bind((ip, 0)) else {
+        return true;
+    };
+    let reached = own
+        .local_addr()
+        .and_then(|addr| TcpStream::connect_timeout(&addr, REACH));
+    !matches!(reached, Err(error) if error.kind() == ErrorKind::TimedOut)
 }
 
 fn connect(target: &Target, clock: &mut Clock, group: Option<u32>) -> Result<TcpStream, Verdict> {

@@ -5,6 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use super::head::Malformed;
+use crate::text::seconds;
 
 /// What one probe found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,7 +84,7 @@ impl Failure {
     pub(crate) fn words(self, route: &str, timeout: Duration) -> String {
         match self {
             Self::Status(_) | Self::Redirect(_) => format!("`GET {route}` {self}"),
-            Self::TimedOut(phase) => format!("{phase} within {} s", timeout.as_secs_f64()),
+            Self::TimedOut(phase) => format!("{phase} within {} s", seconds(timeout)),
             Self::Refused | Self::Reset | Self::Closed => self.to_string(),
             Self::Malformed(_) | Self::HeadTooLong => self.to_string(),
         }

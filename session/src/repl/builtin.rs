@@ -152,15 +152,13 @@ fn whole(args: &Args, name: &str) -> Result<u64, String> {
 fn seconds(args: &Args) -> Result<f64, String> {
     let text = args.get("seconds").unwrap_or_default();
     let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    // Such a text is a number of JSON, and read as one; enough digits overflow, which is refused.
     let number = if is_whole(whole) && is_digits(fraction) {
-        text.parse().ok()
+        crate::config::plain_number(text).and_then(|number| number.as_f64())
     } else {
         None
     };
-    // Enough digits overflow to infinity.
-    number
-        .filter(|number: &f64| number.is_finite())
-        .ok_or_else(|| wrong("seconds", "a number such as `30` or `2.5`", text))
+    number.ok_or_else(|| wrong("seconds", "a number such as `30` or `2.5`", text))
 }
 
 fn is_whole(text: &str) -> bool {

@@ -143,7 +143,7 @@ impl Table {
 
     fn unknown(&self, name: &str) -> String {
         let known = self.entries.iter().map(|entry| entry.usage.name());
-        let hint = near(name, known).map_or_else(String::new, |near| {
+        let hint = near(name, &known.collect::<Vec<_>>()).map_or_else(String::new, |near| {
             format!("did you mean `{near}`? usage: {}; ", self.forms(near))
         });
         format!(

@@ -100,8 +100,11 @@ impl Waker {
 
     pub(crate) fn wake(&self) {
         if !self.pending.swap(true, Ordering::SeqCst) {
-            // A full pipe wakes as well as a byte more would.
-            let _ = io::Write::write(&mut &self.writer, &[1]);
+            // A full pipe wakes as well as a byte more would; one that was not written wakes nobody,
+            // now or later.
+            while let Err(error) = io::Write::write(&mut &self.writer, &[1])
+                && error.kind() == io::ErrorKind::Interrupted
+            {}
         }
     }
 

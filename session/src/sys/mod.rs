@@ -4,6 +4,8 @@
 //! the few calls that neither has (`wait4`, `getauxval`, a socket's peer, descriptors in a message,
 //! a signal handler) are the only `unsafe` blocks of the library.
 
+#[cfg(all(test, not(miri)))]
+pub(crate) mod counting;
 mod fd;
 mod image;
 mod process;
@@ -17,6 +19,8 @@ pub(crate) use fd::{
     take_stdin, write_nonblocking,
 };
 pub(crate) use image::{Image, Stamp, executable_identity, executable_name, path_on_disk};
+#[cfg(feature = "webhook")]
+pub(crate) use process::restrict_memory;
 pub(crate) use process::{
     Usage, die_with_parent, kill_group, kill_own_group, observe_death, parent_id, reap,
     set_process_name, terminate_group, user_id,

@@ -145,6 +145,16 @@ pub(crate) fn die_with_parent() {
     }
 }
 
+/// Bounds what this process can take for data, and keeps what it knows out of core files. A system
+/// that knows no such bound goes without.
+#[cfg(feature = "webhook")]
+pub(crate) fn restrict_memory(bytes: u64) {
+    use nix::sys::resource::{Resource, setrlimit};
+    for (what, most) in [(Resource::RLIMIT_DATA, bytes), (Resource::RLIMIT_CORE, 0)] {
+        let _ = setrlimit(what, most as _, most as _);
+    }
+}
+
 /// The name that `ps` and `top` show. Linux keeps the first 15 bytes.
 pub(crate) fn set_process_name(name: &str) {
     #[cfg(target_os = "linux")]

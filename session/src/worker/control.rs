@@ -2,7 +2,6 @@
 
 use std::process::{self, ExitCode};
 use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
@@ -15,6 +14,7 @@ use super::wire::{Inbound, Line, discard_output};
 use crate::ipc::codec::{BadLine, decode};
 use crate::ipc::message::{Message, Outcome, ToWorker};
 use crate::sys::{self, Interest, Poll};
+use crate::thread;
 
 /// A kernel that is out of memory may refuse to wait; asking again at once would not help it.
 const POLL_RETRY: Duration = Duration::from_millis(100);
@@ -60,7 +60,7 @@ impl<S: Fn() -> Option<Signal>> Control<S> {
             fds.push(Poll::new(link.channel.fd(), Interest::Read));
         }
         if sys::poll(&mut fds, self.deadline).is_err() {
-            thread::sleep(POLL_RETRY);
+            std::thread::sleep(POLL_RETRY);
         }
         let has_lines = fds.get(1).is_some_and(Poll::readable);
         waker.clear();
@@ -221,12 +221,10 @@ impl<S: Fn() -> Option<Signal>> Control<S> {
 
 /// Whatever the program does meanwhile, even in its last destructors: it is gone at `deadline`.
 fn kill_at(deadline: Instant) {
-    let watchdog = thread::Builder::new()
-        .name("session-watchdog".into())
-        .spawn(move || {
-            thread::sleep(deadline.saturating_duration_since(Instant::now()));
-            sys::kill_own_group();
-        });
+    let watchdog = thread::start("session-watchdog", move || {
+        std::thread::sleep(deadline.saturating_duration_since(Instant::now()));
+        sys::kill_own_group();
+    });
     // Without a thread for it, the control loop's own deadline has to do.
     drop(watchdog);
 }

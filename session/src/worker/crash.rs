@@ -13,7 +13,7 @@ use super::ending::Ending;
 use super::exit;
 use super::shared::Shared;
 use crate::ipc::codec::encode;
-use crate::ipc::message::{Crash, MAX_BACKTRACE, MAX_CRASH, ToMonitor, bounded};
+use crate::ipc::message::{Crash, MAX_BACKTRACE, MAX_CRASH, Text, ToMonitor, bounded};
 use crate::launch::PanicPolicy;
 use crate::report::Panic;
 
@@ -56,7 +56,7 @@ fn main_returned(shared: &Shared, code: ExitCode, error: Option<String>) {
         && !shared.endings.has_panic()
     {
         // `report` has put it on standard error too; the monitor keeps the tail of that.
-        let _ = shared.say(&ToMonitor::Crash(Crash::MainError { text }));
+        let _ = shared.say(&ToMonitor::Crash(Crash::MainError(Text { text })));
     }
     shared.endings.main_is_over(code);
     // A panic came first, and its report is on the way: that is how this worker ends.
@@ -141,9 +141,9 @@ fn describe(payload: &(dyn Any + Send), location: Option<&panic::Location<'_>>) 
 
 fn backtrace() -> Crash {
     let text = Backtrace::force_capture().to_string();
-    Crash::Backtrace {
+    Crash::Backtrace(Text {
         text: bounded(&text, MAX_BACKTRACE).into_owned(),
-    }
+    })
 }
 
 /// Writes what the monitor should know, unless others keep the channel busy.

@@ -6,10 +6,10 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
 
 use crate::error::{Error, Result};
 use crate::report::ExitReason;
+use crate::thread;
 
 /// Each takes a thread when the process ends, all at the same time.
 pub(super) const MAX_EXIT_HANDLERS: usize = 64;
@@ -103,9 +103,9 @@ impl Duty {
     fn start(self, handler: Handler, reason: ExitReason) {
         let number = self.number;
         let (running, observer) = (Arc::clone(&self.running), Arc::clone(&self.observer));
-        let spawned = thread::Builder::new()
-            .name(format!("session-exit-{number}"))
-            .spawn(move || self.run(handler, &reason));
+        let spawned = thread::start(&format!("session-exit-{number}"), move || {
+            self.run(handler, &reason);
+        });
         if let Err(error) = spawned {
             let unstarted = Duty {
                 number,

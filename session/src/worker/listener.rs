@@ -19,7 +19,7 @@ use serde_json::Value;
 
 use super::shared::{Link, Shared};
 use crate::error::{Error, Result};
-use crate::ipc::message::{Handed, ToMonitor};
+use crate::ipc::message::{Handed, Nothing, ToMonitor};
 use crate::sys::{self, Interest, Poll};
 
 /// How long the monitor may take to bind a port and to hand it over. It does nothing that waits.
@@ -96,7 +96,7 @@ impl Listener {
         self.shared.stopping.follow();
         if self.private.is_some() && !self.has_told.swap(true, Ordering::SeqCst) {
             // A monitor that is gone is seen elsewhere.
-            let _ = self.shared.say(&ToMonitor::Serving {});
+            let _ = self.shared.say(&ToMonitor::Serving(Nothing {}));
         }
         Incoming {
             listener: self,

@@ -30,7 +30,7 @@ use self::ending::Ending;
 use self::shared::{Link, Shared};
 use crate::error::{Error, Result};
 use crate::ipc::listeners::{ListenerId, Message};
-use crate::ipc::message::{MAX_OFFERED, MAX_TEXT, ToMonitor, bounded, check_user_name};
+use crate::ipc::message::{MAX_OFFERED, MAX_TEXT, Nothing, ToMonitor, bounded, check_user_name};
 use crate::monitor;
 use crate::report::ExitReason;
 
@@ -83,7 +83,7 @@ impl Worker {
     /// # Errors
     /// [`Error::PeerDied`] if the monitor is gone, [`Error::Timeout`] if it does not read.
     pub fn ready(&self) -> Result<()> {
-        self.shared.say(&ToMonitor::Ready {})
+        self.shared.say(&ToMonitor::Ready(Nothing {}))
     }
 
     /// The number of the port of that name, as the monitor had it when it started this worker.

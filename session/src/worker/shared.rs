@@ -10,10 +10,11 @@ use serde_json::value::RawValue;
 use super::ending::{Ending, Endings, Stopping};
 use super::exit::{ExitHandlers, Observer};
 use super::wire::Channel;
+use crate::config;
 use crate::error::{Error, Result};
 use crate::ipc::dispatch::Dispatcher;
 use crate::ipc::listeners::{Listeners, Message, Told};
-use crate::ipc::message::{MAX_TEXT, ToMonitor, Welcome, bounded};
+use crate::ipc::message::{MAX_TEXT, Text, ToMonitor, Welcome, bounded};
 use crate::ipc::peer::Peer;
 use crate::launch::PanicPolicy;
 use crate::sys::Waker;
@@ -70,7 +71,7 @@ impl Default for Settings {
         Settings {
             generation: 1,
             host: Ipv4Addr::LOCALHOST.into(),
-            ports: BTreeMap::from([("server".into(), 3000)]),
+            ports: config::default_ports(),
             grace: Duration::from_secs(10),
             app: None,
         }
@@ -107,7 +108,7 @@ impl Shared {
 
     pub(super) fn lifecycle(&self, text: &str) -> Result<()> {
         let text = bounded(text, MAX_TEXT).into_owned();
-        self.say(&ToMonitor::Lifecycle { text })
+        self.say(&ToMonitor::Lifecycle(Text { text }))
     }
 
     /// As [`lifecycle`](Shared::lifecycle), for what the library itself has to say: a monitor

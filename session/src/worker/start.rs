@@ -5,7 +5,6 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{ExitCode, Termination};
 use std::sync::Arc;
-use std::thread;
 
 use nix::sys::signal::Signal;
 
@@ -19,6 +18,7 @@ use crate::ipc::message::{PROTOCOL, ToMonitor};
 use crate::ipc::peer::{Peer, Wire};
 use crate::launch::PanicPolicy;
 use crate::sys::{self, Waker};
+use crate::thread;
 
 /// What the program asked for when it launched its session.
 pub(crate) struct WorkerPlan<T> {
@@ -132,9 +132,5 @@ fn start_main<T: Termination + 'static>(
         };
         crash::run_main(&shared, || work(worker), describe);
     };
-    thread::Builder::new()
-        .name("main".into())
-        .stack_size(stack)
-        .spawn(main)
-        .map(drop)
+    thread::start_with_stack("main", stack, main)
 }

@@ -7,14 +7,15 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, bounded};
-use serde::Deserialize;
+use serde_json::Value;
 
 use crate::error::{Error, Result};
 use crate::ipc::codec::{BadLine, LineBuffer, decode};
 use crate::ipc::message::{PROTOCOL, ToWorker, Welcome};
 use crate::ipc::peer::Wire;
+use crate::slot::Slot;
 use crate::sys::{self, Interest, Poll};
+use crate::{text, thread};
 
 /// How long the monitor's first line may take. It is written before the worker is spawned.
 pub(super) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -33,7 +34,7 @@ const MAX_RECEIVED: usize = 4;
 pub(super) struct Channel {
     stream: UnixStream,
     /// Holds the one turn while nobody writes. Unlike with a mutex, waiting for it can be given up.
-    turn: (Sender<Turn>, Receiver<Turn>),
+    turn: Slot<Turn>,
     write_timeout: Duration,
     /// What came attached to the monitor's lines, the newest last.
     received: Mutex<VecDeque<OwnedFd>>,
@@ -54,11 +55,9 @@ impl Channel {
     }
 
     fn with_timeout(stream: UnixStream, write_timeout: Duration) -> Channel {
-        let turn = bounded(1);
-        pass_on(&turn.0, Turn::Whole);
         Channel {
             stream,
-            turn,
+            turn: Slot::full(Turn::Whole),
             write_timeout,
             received: Mutex::default(),
         }
@@ -97,14 +96,14 @@ impl Channel {
 
     /// Writes one line, unless others have the turn for longer than `patience`.
     pub(super) fn write_within(&self, line: &[u8], patience: Duration) -> Result<()> {
-        let Ok(turn) = self.turn.1.recv_timeout(patience) else {
+        let Some(turn) = self.turn.take(patience) else {
             return Err(Error::Timeout(patience));
         };
         let (turn, outcome) = match turn {
             Turn::Whole => self.write_whole(line),
             Turn::Broken => (Turn::Broken, Err(Error::PeerDied)),
         };
-        pass_on(&self.turn.0, turn);
+        self.turn.put(turn);
         outcome
     }
 
@@ -143,11 +142,6 @@ impl Wire for Channel {
     fn write_line(&self, line: Vec<u8>) -> Result<()> {
         self.write_within(&line, self.write_timeout)
     }
-}
-
-fn pass_on(turns: &Sender<Turn>, turn: Turn) {
-    // There is one turn and one place for it, so this neither blocks nor fails.
-    let _ = turns.try_send(turn);
 }
 
 /// One line of the monitor's, as far as it could be understood.
@@ -206,7 +200,7 @@ impl Inbound {
             if !wait[0].readable() {
                 return Err(Error::Role(format!(
                     "expected the monitor's welcome within {} s, found nothing: is it stopped?",
-                    timeout.as_secs_f64()
+                    text::seconds(timeout)
                 )));
             }
             let open = self.read(channel, |line| match first {
@@ -235,18 +229,11 @@ enum First {
 }
 
 fn welcome_in(line: &[u8]) -> Result<First, BadLine> {
-    /// The one thing that every protocol has in the same place.
-    #[derive(Deserialize)]
-    struct AnyWelcome {
-        welcome: AnyProtocol,
-    }
-    #[derive(Deserialize)]
-    struct AnyProtocol {
-        protocol: u64,
-    }
     let foreign = || {
-        let any: AnyWelcome = decode(line).ok()?;
-        Some(any.welcome.protocol).filter(|protocol| *protocol != u64::from(PROTOCOL))
+        let any: Value = decode(line).ok()?;
+        // The one thing that every protocol has in the same place.
+        let protocol = any["welcome"]["protocol"].as_u64();
+        protocol.filter(|protocol| *protocol != u64::from(PROTOCOL))
     };
     match decode(line) {
         Ok(ToWorker::Welcome(welcome)) if welcome.protocol == PROTOCOL => {
@@ -283,9 +270,9 @@ pub(super) fn discard_output() {
     let Ok((mut reader, writer)) = io::pipe() else {
         return;
     };
-    let drain = std::thread::Builder::new()
-        .name("session-sink".into())
-        .spawn(move || io::copy(&mut reader, &mut io::sink()));
+    let drain = thread::start("session-sink", move || {
+        let _ = io::copy(&mut reader, &mut io::sink());
+    });
     if drain.is_ok() {
         onto_both(writer.as_fd());
     }
@@ -396,10 +383,10 @@ mod tests {
     #[test]
     fn the_turn_is_waited_for_only_so_long() {
         let (channel, _theirs) = pair();
-        let turn = channel.turn.1.recv().unwrap();
+        let turn = channel.turn.take(SHORT).unwrap();
         let error = channel.write_within(b"late\n", SHORT).unwrap_err();
         assert!(matches!(error, Error::Timeout(SHORT)), "{error}");
-        pass_on(&channel.turn.0, turn);
+        channel.turn.put(turn);
         channel.write_within(b"now\n", SHORT).unwrap();
     }
 

@@ -71,26 +71,38 @@ fn serve(worker: &Worker, status: &str) -> Outcome {
 
 fn visit(worker: &Worker, listener: &Listener, name: &str, status: &str) {
     for mut visitor in listener.incoming().flatten() {
-        let Ok(path) = answer(worker, &mut visitor, name, status) else {
+        let Ok(path) = path(&mut visitor) else {
             continue;
         };
-        // A copy of the descriptor is the same socket.
-        let socket = worker
-            .listener(name)
-            .map(|listener| listener.into_std().as_fd().try_clone_to_owned());
-        let Ok(Ok(socket)) = socket else { continue };
-        match path.as_str() {
-            "/shutdown" => drop(TcpStream::from(socket).shutdown(Shutdown::Both)),
-            "/block" => drop(TcpListener::from(socket).set_nonblocking(false)),
-            _ => {}
+        // Before the answer: whoever has that may end this process.
+        if path != "/" {
+            spoil(worker, name, &path);
         }
+        let _ = answer(worker, &mut visitor, name, status);
+    }
+}
+
+fn spoil(worker: &Worker, name: &str, path: &str) {
+    // A copy of the descriptor is the same socket.
+    let socket = worker
+        .listener(name)
+        .map(|listener| listener.into_std().as_fd().try_clone_to_owned());
+    let Ok(Ok(socket)) = socket else { return };
+    match path {
+        "/shutdown" => drop(TcpStream::from(socket).shutdown(Shutdown::Both)),
+        "/block" => drop(TcpListener::from(socket).set_nonblocking(false)),
+        _ => {}
     }
 }
 
 fn accept(worker: &Worker, server: &TcpListener) -> Outcome {
     for visitor in server.incoming() {
         match visitor {
-            Ok(mut visitor) => drop(answer(worker, &mut visitor, "server", "200 OK")),
+            Ok(mut visitor) => {
+                if path(&mut visitor).is_ok() {
+                    let _ = answer(worker, &mut visitor, "server", "200 OK");
+                }
+            }
             // A held socket does not block. A runtime would wait for it; this looks again.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 thread::sleep(Duration::from_millis(1));
@@ -101,17 +113,21 @@ fn accept(worker: &Worker, server: &TcpListener) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-/// One request, whose head is assumed to come at once; its path.
-fn answer(
-    worker: &Worker,
-    visitor: &mut TcpStream,
-    name: &str,
-    status: &str,
-) -> io::Result<String> {
-    let mut head = [0; 1024];
-    let count = visitor.read(&mut head)?;
-    let head = String::from_utf8_lossy(&head[..count]);
-    let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
+/// Of one request. Its head may come in parts, and what is left unread would cost the answer.
+fn path(visitor: &mut TcpStream) -> io::Result<String> {
+    let mut head = Vec::new();
+    let mut part = [0; 1024];
+    while !head.ends_with(b"\r\n\r\n") {
+        match visitor.read(&mut part)? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            count => head.extend_from_slice(&part[..count]),
+        }
+    }
+    let head = String::from_utf8_lossy(&head);
+    Ok(head.split(' ').nth(1).unwrap_or_default().to_owned())
+}
+
+fn answer(worker: &Worker, visitor: &mut TcpStream, name: &str, status: &str) -> io::Result<()> {
     let body = format!(
         "{name} of pid {}, generation {}\n",
         process::id(),
@@ -121,6 +137,5 @@ fn answer(
         visitor,
         "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
         body.len()
-    )?;
-    Ok(path)
+    )
 }

@@ -1,10 +1,24 @@
 //! Random sequences of events, and what must hold in all of them.
+//!
+//! The form that always runs is 20,000 sequences of 80 events. The long one is 100,000 of 200:
+//!
+//! ```text
+//! SESSION_EXPLORE=full cargo test --release -p session --lib chance
+//! ```
 
 use super::witness::Witness;
 use super::*;
 
-const SEQUENCES: u64 = if cfg!(miri) { 40 } else { 20_000 };
-const EVENTS: usize = 80;
+/// So many sequences, of so many events.
+fn extent() -> (u64, usize) {
+    if cfg!(miri) {
+        return (40, 80);
+    }
+    match std::env::var_os("SESSION_EXPLORE") {
+        Some(form) if form == "full" => (100_000, 200),
+        _ => (20_000, 80),
+    }
+}
 
 /// Splitmix: small, and the same everywhere.
 struct Dice(u64);
@@ -163,12 +177,13 @@ fn reached(of: &Witness) -> Reached {
 #[test]
 fn what_must_hold_holds_in_random_sequences() {
     let mut all = std::collections::HashSet::new();
-    for seed in 0..SEQUENCES {
+    let (sequences, events) = extent();
+    for seed in 0..sequences {
         let mut dice = Dice(seed);
         let mut witness = Witness::new(dice.policy());
         let mut told = Vec::new();
         let mut run = || -> witness::Held {
-            for _ in 0..EVENTS {
+            for _ in 0..events {
                 let wait = dice.wait();
                 told.push(format!("{wait:?} pass"));
                 witness.pass(wait)?;

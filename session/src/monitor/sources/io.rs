@@ -7,7 +7,6 @@ use std::io::ErrorKind::{Interrupted, WouldBlock};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
@@ -28,6 +27,7 @@ use crate::monitor::input::{Input, Word};
 use crate::monitor::outbox::Outbox;
 use crate::output::{Lines, Tail};
 use crate::sys::{self, Interest, Poll, Waker};
+use crate::thread;
 
 /// One read: what a pipe holds at most, and most of what a socket does.
 const CHUNK: usize = 64 * 1024;
@@ -133,7 +133,7 @@ impl Connection {
 
 impl Io {
     pub(in crate::monitor) fn start(
-        inbox: Sender<Input>,
+        inbox: Sender<Box<Input>>,
         log: Log,
         listeners: Arc<Listeners>,
         dispatcher: Arc<OnceLock<Dispatcher>>,
@@ -156,9 +156,7 @@ impl Io {
             connections: Vec::new(),
             scratch: vec![0; CHUNK],
         };
-        thread::Builder::new()
-            .name("session-io".into())
-            .spawn(move || reader.run(signal))
+        thread::start("session-io", move || reader.run(signal))
             .map_err(Error::os("start the thread that reads from workers"))?;
         Ok(Io { jobs, waker })
     }
@@ -183,7 +181,7 @@ impl Io {
 struct Reader {
     jobs: Arc<Mutex<Vec<Job>>>,
     waker: &'static Waker,
-    inbox: Sender<Input>,
+    inbox: Sender<Box<Input>>,
     log: Log,
     listeners: Arc<Listeners>,
     dispatcher: Arc<OnceLock<Dispatcher>>,
@@ -205,14 +203,14 @@ impl Reader {
             let (mut polls, slots) = self.polls();
             if sys::poll(&mut polls, self.next_deadline()).is_err() {
                 // A lack of memory in the kernel, or a limit lowered under our feet: it may pass.
-                thread::sleep(POLL_RETRY);
+                std::thread::sleep(POLL_RETRY);
                 continue;
             }
             if polls[0].readable() {
                 self.waker.clear();
                 self.take_jobs();
                 if signal().is_some() {
-                    let _ = self.inbox.send(Input::Reload);
+                    let _ = self.inbox.send(Box::new(Input::Reload));
                 }
             }
             for (poll, slot) in polls[1..].iter().zip(slots) {
@@ -270,6 +268,7 @@ impl Reader {
                         if connection.generation == generation {
                             let earlier = connection.drain_until.map_or(until, |at| at.min(until));
                             connection.drain_until = Some(earlier);
+                            connection.hear_out();
                         }
                     }
                 }
@@ -329,7 +328,7 @@ impl Reader {
                 }
                 connection.close_channel();
                 let generation = connection.generation;
-                let _ = inbox.send(Input::ChannelClosed { generation });
+                let _ = inbox.send(Box::new(Input::ChannelClosed { generation }));
             }
         }
     }
@@ -383,20 +382,31 @@ impl Reader {
             let generation = connection.generation;
             if connection.channel.is_some() {
                 connection.close_channel();
-                let _ = inbox.send(Input::ChannelClosed { generation });
+                let _ = inbox.send(Box::new(Input::ChannelClosed { generation }));
             }
             let (tail, dropped) = (connection.tail.text(), connection.tail.dropped());
-            let _ = inbox.send(Input::OutputEnded {
+            let _ = inbox.send(Box::new(Input::OutputEnded {
                 generation,
                 tail,
                 dropped,
-            });
+            }));
             false
         });
     }
 }
 
 impl Connection {
+    /// The worker is dead: what it had said is read to its end, and nobody who holds its end of
+    /// the channel can say more in its name. (Other systems would forget what was said as well;
+    /// there the end of the drain has to do.)
+    fn hear_out(&self) {
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        if let Some(channel) = &self.channel {
+            // It fails where nobody holds the other end, and then there is nothing to cut off.
+            let _ = channel.socket.shutdown(std::net::Shutdown::Read);
+        }
+    }
+
     fn close_channel(&mut self) {
         if let Some(channel) = self.channel.take() {
             channel.outbox.close();
@@ -407,7 +417,7 @@ impl Connection {
 
 /// What hears the lines of one worker.
 struct Ear<'a> {
-    inbox: &'a Sender<Input>,
+    inbox: &'a Sender<Box<Input>>,
     listeners: &'a Arc<Listeners>,
     dispatcher: &'a OnceLock<Dispatcher>,
     log: &'a Log,
@@ -491,8 +501,8 @@ impl Ear<'_> {
         }
         let text = |text: &str| bounded(text, MAX_TEXT).into_owned();
         let word = match verb {
-            ToMonitor::Ready {} => Word::Ready,
-            ToMonitor::Lifecycle { text: said } => Word::Lifecycle(text(&said)),
+            ToMonitor::Ready(_) => Word::Ready,
+            ToMonitor::Lifecycle(said) => Word::Lifecycle(text(&said.text)),
             ToMonitor::Crash(crash) => Word::Crash(crash),
             ToMonitor::SetPort {
                 name,
@@ -521,7 +531,7 @@ impl Ear<'_> {
                 id,
                 name: bounded(&name, MAX_NAME).into_owned(),
             },
-            ToMonitor::Serving {} => Word::Serving,
+            ToMonitor::Serving(_) => Word::Serving,
             ToMonitor::Hello { .. } | ToMonitor::Message(_) | ToMonitor::Reply(_) => {
                 self.bad(channel, &BadLine::NotAVerb("a second hello".to_owned()));
                 return;
@@ -554,10 +564,10 @@ impl Ear<'_> {
 
     /// The owner never waits for this thread, so this wait ends.
     fn tell(&self, word: Word) {
-        let _ = self.inbox.send(Input::Said {
+        let _ = self.inbox.send(Box::new(Input::Said {
             generation: self.peer.generation,
             word,
-        });
+        }));
     }
 }
 

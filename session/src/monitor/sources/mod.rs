@@ -1,5 +1,6 @@
 //! The named threads that watch the outside world and tell the owner. None of them acts.
 
+mod crew;
 pub(super) mod io;
 pub(super) mod prober;
 pub(super) mod repl;

@@ -2,7 +2,6 @@
 
 use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
-use std::thread;
 use std::time::Duration;
 
 use crossbeam_channel::Sender;
@@ -13,25 +12,23 @@ use crate::ipc::codec::{BadLine, LineBuffer};
 use crate::monitor::input::Input;
 use crate::repl::MAX_LINE;
 use crate::sys::{self, Interest, Poll};
+use crate::thread;
 
 /// How often a session in the background looks whether it may read the terminal: the system
 /// tells nobody when that changes.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-pub(in crate::monitor) fn start(inbox: Sender<Input>) -> Result<()> {
-    thread::Builder::new()
-        .name("session-repl".into())
-        .spawn(move || {
-            // A read from the background must fail instead of stopping the whole process.
-            sys::block_in_this_thread(&[Signal::SIGTTIN]);
-            read_lines(&inbox);
-        })
-        .map_err(Error::os("start the thread that reads commands"))?;
-    Ok(())
+pub(in crate::monitor) fn start(inbox: Sender<Box<Input>>) -> Result<()> {
+    thread::start("session-repl", move || {
+        // A read from the background must fail instead of stopping the whole process.
+        sys::block_in_this_thread(&[Signal::SIGTTIN]);
+        read_lines(&inbox);
+    })
+    .map_err(Error::os("start the thread that reads commands"))
 }
 
 /// Ends at the end of the input, and ends nothing else.
-fn read_lines(inbox: &Sender<Input>) {
+fn read_lines(inbox: &Sender<Box<Input>>) {
     let stdin = io::stdin();
     let terminal = stdin.is_terminal();
     let mut lines = LineBuffer::with_limit(MAX_LINE);
@@ -40,7 +37,7 @@ fn read_lines(inbox: &Sender<Input>) {
         match terminal.then(sys::in_foreground) {
             None | Some(Some(true)) => {}
             Some(Some(false)) => {
-                thread::sleep(LOOK_AGAIN);
+                std::thread::sleep(LOOK_AGAIN);
                 continue;
             }
             Some(None) => return,
@@ -69,14 +66,14 @@ fn read_lines(inbox: &Sender<Input>) {
     }
 }
 
-fn pass_on(line: &Result<&[u8], BadLine>, inbox: &Sender<Input>) {
+fn pass_on(line: &Result<&[u8], BadLine>, inbox: &Sender<Box<Input>>) {
     // The owner always reads its inbox, so this waits for microseconds; and if it is gone, the
     // session is over.
-    let _ = inbox.send(match line {
+    let _ = inbox.send(Box::new(match line {
         Ok(line) => {
             let line = line.strip_suffix(b"\r").unwrap_or(line);
             Input::Line(crate::text::lossy(line).into_owned())
         }
         Err(_) => Input::LineTooLong,
-    });
+    }));
 }

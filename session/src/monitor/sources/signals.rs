@@ -7,16 +7,16 @@ use crate::monitor::input::Input;
 use crate::sys;
 
 /// Must be called before the first worker is spawned. Under `nohup` SIGHUP stays ignored.
-pub(in crate::monitor) fn install(inbox: Sender<Input>) -> Result<()> {
+pub(in crate::monitor) fn install(inbox: Sender<Box<Input>>) -> Result<()> {
     let install = || {
         ctrlc::set_handler(move || {
             // On a thread of its own, so it may wait for room; an inbox that is gone belongs to
             // a session that is over.
-            let _ = inbox.send(if sys::take_hangup() {
+            let _ = inbox.send(Box::new(if sys::take_hangup() {
                 Input::HangUp
             } else {
                 Input::Signal
-            });
+            }));
         })
     };
     let outcome = if sys::hangup_is_ignored() {

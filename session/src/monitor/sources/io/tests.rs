@@ -17,7 +17,7 @@ const FAR: u64 = 10;
 /// The reader, with the far ends of all that it reads.
 struct Bench {
     reader: Reader,
-    inbox: Receiver<Input>,
+    inbox: Receiver<Box<Input>>,
     logged: Arc<Mutex<Vec<String>>>,
     worker: Option<UnixStream>,
     stdout: Option<PipeWriter>,
@@ -106,7 +106,7 @@ impl Bench {
             Input::Said { generation, word } if generation == GENERATION => word,
             other => panic!("{other:?}"),
         };
-        self.inbox.try_iter().map(word).collect()
+        self.inbox.try_iter().map(|input| word(*input)).collect()
     }
 
     fn told_one(&self) -> Word {
@@ -393,7 +393,7 @@ fn the_end_of_the_channel_comes_after_all_that_was_said() {
     while bench.reader.connections[0].channel.is_some() {
         bench.serve();
     }
-    let inputs: Vec<Input> = bench.inbox.try_iter().collect();
+    let inputs: Vec<Input> = bench.inbox.try_iter().map(|input| *input).collect();
     let [
         Input::Said {
             word: Word::Ready, ..
@@ -482,7 +482,7 @@ fn the_last_of_much_output_is_what_is_handed_over() {
     bench.serve();
     bench.drain(GENERATION, DRAIN);
     bench.reader.end_drained();
-    let ended = bench.inbox.try_iter().last();
+    let ended = bench.inbox.try_iter().last().map(|input| *input);
     let Some(Input::OutputEnded { tail, dropped, .. }) = ended else {
         panic!("{ended:?}");
     };
@@ -517,11 +517,11 @@ fn a_dead_worker_with_nothing_open_is_over_before_its_time() {
     bench.worker = None;
     bench.serve();
     bench.reader.end_drained();
-    let inputs: Vec<Input> = bench.inbox.try_iter().collect();
+    let inputs: Vec<Input> = bench.inbox.try_iter().map(|input| *input).collect();
     assert!(matches!(inputs[..], [Input::ChannelClosed { .. }]));
     bench.end_outputs();
     bench.reader.end_drained();
-    let inputs: Vec<Input> = bench.inbox.try_iter().collect();
+    let inputs: Vec<Input> = bench.inbox.try_iter().map(|input| *input).collect();
     assert!(matches!(inputs[..], [Input::OutputEnded { .. }]));
     assert!(bench.reader.connections.is_empty());
     assert_eq!(bench.reader.next_deadline(), None);
@@ -532,7 +532,7 @@ fn a_dead_worker_whose_ends_others_hold_is_over_in_its_time() {
     let mut bench = Bench::greeted();
     bench.drain(GENERATION, Duration::ZERO);
     bench.reader.end_drained();
-    let inputs: Vec<Input> = bench.inbox.try_iter().collect();
+    let inputs: Vec<Input> = bench.inbox.try_iter().map(|input| *input).collect();
     // The owner decides on the end of the channel, so that comes first.
     assert!(
         matches!(
@@ -550,6 +550,32 @@ fn a_dead_worker_whose_ends_others_hold_is_over_in_its_time() {
         "{inputs:?}"
     );
     assert!(bench.reader.connections.is_empty());
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn who_holds_the_channel_of_a_dead_worker_is_not_heard() {
+    let mut bench = Bench::greeted();
+    let mut heir = bench.worker.take().unwrap();
+    heir.write_all(b"{\"ready\":{}}\n").unwrap();
+    bench.drain(GENERATION, Duration::from_secs(20));
+    let error = heir.write_all(b"{\"ready\":{}}\n").unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::BrokenPipe);
+    bench.serve();
+    let inputs: Vec<Input> = bench.inbox.try_iter().map(|input| *input).collect();
+    assert!(
+        matches!(
+            inputs[..],
+            [
+                Input::Said {
+                    word: Word::Ready,
+                    ..
+                },
+                Input::ChannelClosed { .. }
+            ]
+        ),
+        "{inputs:?}"
+    );
 }
 
 #[test]

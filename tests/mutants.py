@@ -1,0 +1,110 @@
+#!/usr/bin/env python3
+"""Breaks the library on purpose, one named defect at a time, and demands that a test fails.
+
+    python3 tests/mutants.py            # all, some minutes
+    python3 tests/mutants.py S26 M2     # only these
+
+The first seven are defects that the system which this one re-imagines has had. Each is applied to a
+copy of the last commit, and a mutant that does not compile, or that no test sees, fails the run.
+
+Beside these, `cargo mutants -p session -f 'session/src/machine/*.rs' -f session/src/ipc/codec.rs
+-f 'session/src/config/*.rs' -- --lib` tries every small change (`cargo install cargo-mutants`, hours).
+"""
+
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+MACHINE = "session/src/machine/"
+
+# Name, what it is, the file, what stands there once, what comes in its place, the tests that see it.
+MUTANTS = [
+    ("S3", "a worker that dies during a stop is started again", MACHINE + "ended.rs",
+     "match (self.want, worker.crash()) {", "match (Want::Run, worker.crash()) {", "machine"),
+    ("S4", "force kills nothing", MACHINE + "ladder.rs",
+     "                    self.leaving = Some(why);\n                }\n                self.kill(now, out);",
+     "                    self.leaving = Some(why);\n                }\n                let _ = now;", "machine"),
+    ("S8", "exit handlers run again", MACHINE + "stop.rs",
+     "        out.push(Action::Tell(Notice::Forcing));",
+     "        out.push(Action::Tell(Notice::Forcing));\n"
+     "        out.push(Action::RunExitHandlers { within: HANDLERS_FORCED });", "machine"),
+    ("S25", "the first failed probe ends the probing", MACHINE + "probing.rs",
+     "        self.next = Some(now + self.quick);\n    }\n\n    pub(super) fn next_interval",
+     "        self.next = None;\n        let _ = now;\n    }\n\n    pub(super) fn next_interval", "machine"),
+    ("S26", "the count of failures never starts anew", MACHINE + "readiness.rs",
+     "std::mem::take(&mut self.probes.failures) > 0", "self.probes.failures > 0", "machine"),
+    ("S44", "arguments are not anchored", "session/src/repl/usage.rs",
+     "options.iter().any(|option| option == token)",
+     "options.iter().any(|option| token.contains(option.as_str()))", "repl"),
+    ("S47", "force waits behind a clean stop", MACHINE + "stop.rs",
+     "if same_request || stop.how == How::Force {",
+     "if same_request || stop.how == How::Force || how == How::Force {", "machine"),
+    ("M1", "the delay does not grow", MACHINE + "backoff.rs",
+     "self.min.saturating_mul(1 << doublings)", "self.min.saturating_mul(1 << (doublings & 0))", "machine"),
+    ("M2", "an event of a dead generation counts for the next", MACHINE + "supervisor.rs",
+     "Slot::Occupied(worker) if worker.generation == generation => Some(worker),",
+     "Slot::Occupied(worker) if worker.generation >= generation => Some(worker),", "machine"),
+    ("M3", "it gives up one failure late", MACHINE + "backoff.rs",
+     "(failures >= limit.failures)", "(failures > limit.failures)", "machine"),
+    ("M4", "the old worker is not told to go after a reload", MACHINE + "reload.rs",
+     "                old.leave(now, Leaving::Restart, How::Clean, &self.policy, out);\n",
+     "                let _ = (&mut old, Leaving::Restart, How::Clean);\n", "machine"),
+    ("M5", "a worker is probed where another may answer", MACHINE + "readiness.rs",
+     "self.serving == Serving::Private || !self.accompanied",
+     "self.serving == Serving::Private || self.accompanied || !self.accompanied", "machine"),
+    ("M6", "what cannot be probed is unhealthy", MACHINE + "readiness.rs",
+     "if !std::mem::replace(&mut self.probes.told_obstacle, true) {",
+     "self.probes.failures += 1;\n"
+     "                if !std::mem::replace(&mut self.probes.told_obstacle, true) {", "machine"),
+]
+
+
+def run(folder, *command, **options):
+    return subprocess.run(command, cwd=folder, text=True, capture_output=True, **options)
+
+
+def verdict(copy, environment, mutant):
+    """In one word, whether a test saw it."""
+    _, _, file, before, after, tests = mutant
+    path = copy / file
+    source = path.read_text()
+    if source.count(before) != 1:
+        return f"stale: `{before.strip()}` stands {source.count(before)} times in {file}"
+    path.write_text(source.replace(before, after))
+    try:
+        result = run(copy, "cargo", "test", "-q", "-p", "session", "--lib", tests, env=environment)
+    finally:
+        path.write_text(source)
+    if "test result: FAILED" in result.stdout:
+        return "seen"
+    if result.returncode:
+        return "does not compile:\n" + result.stderr[-2000:]
+    return "SURVIVED"
+
+
+def main(names):
+    known = [mutant[0] for mutant in MUTANTS]
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        sys.exit(f"expected names of mutants ({', '.join(known)}), found {', '.join(unknown)}")
+    root = pathlib.Path(__file__).resolve().parents[1]
+    bad = 0
+    with tempfile.TemporaryDirectory() as folder:
+        copy = pathlib.Path(folder) / "copy"
+        run(root, "git", "worktree", "add", "--detach", str(copy), "HEAD", check=True)
+        environment = dict(os.environ, CARGO_TARGET_DIR=str(pathlib.Path(folder) / "target"))
+        try:
+            for mutant in MUTANTS:
+                if names and mutant[0] not in names:
+                    continue
+                outcome = verdict(copy, environment, mutant)
+                bad += outcome != "seen"
+                print(f"{mutant[0]:4} {outcome:9} {mutant[1]}", flush=True)
+        finally:
+            run(root, "git", "worktree", "remove", "--force", str(copy))
+    sys.exit(f"{bad} mutants were not seen" if bad else 0)
+
+
+main(sys.argv[1:])
