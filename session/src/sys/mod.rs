@@ -10,7 +10,6 @@ mod fd;
 mod image;
 mod process;
 mod signal;
-#[allow(dead_code)] // Until the monitor holds sockets.
 mod socket;
 mod terminal;
 
@@ -29,9 +28,8 @@ pub(crate) use signal::{
     block_in_this_thread, clear_mask, hangup_is_ignored, keep_hangup_ignored, on_signals,
     raise_default, reset_child_signal, signal_name, take_hangup, tell_hangups_apart,
 };
-#[allow(unused_imports)] // Until the monitor holds sockets.
 pub(crate) use socket::{
-    MAX_FDS, is_listening, is_nonblocking, is_tcp_listener, listen, receive_with_fds,
-    send_with_fds, take_passed_fds,
+    is_listening, is_nonblocking, is_tcp_listener, listen, receive_with_fds, send_with_fds,
+    take_passed_fds,
 };
 pub(crate) use terminal::in_foreground;

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 
 /// The most descriptors in one message: a listener, its private twin, and room for as many again.
-pub(crate) const MAX_FDS: usize = 4;
+const MAX_FDS: usize = 4;
 
 #[allow(clippy::cast_possible_truncation)] // Sixteen bytes.
 const FDS_LENGTH: libc::c_uint = (MAX_FDS * size_of::<RawFd>()) as libc::c_uint;
