@@ -27,11 +27,16 @@ pub(crate) fn reset_child_signal() {
 
 /// Is SIGHUP ignored, as `nohup` leaves it?
 pub(crate) fn hangup_is_ignored() -> bool {
+    hangup_action().is_some_and(|action| action.sa_sigaction == libc::SIG_IGN)
+}
+
+/// What is done at SIGHUP now.
+fn hangup_action() -> Option<libc::sigaction> {
     let mut current = std::mem::MaybeUninit::<libc::sigaction>::uninit();
     // SAFETY: a null new action only asks; the call fills in `current` when it succeeds.
     let asked = unsafe { libc::sigaction(libc::SIGHUP, std::ptr::null(), current.as_mut_ptr()) };
     // SAFETY: the call succeeded, so `current` is filled in.
-    asked == 0 && unsafe { current.assume_init() }.sa_sigaction == libc::SIG_IGN
+    (asked == 0).then(|| unsafe { current.assume_init() })
 }
 
 /// Runs `install`, which may put a handler on SIGHUP, and leaves SIGHUP ignored. It is blocked
@@ -78,18 +83,26 @@ static NEXT: OnceLock<extern "C" fn(libc::c_int)> = OnceLock::new();
 /// From now on each SIGHUP is counted before the handler that is installed now hears of it, as it
 /// hears of every other signal alike. Ignored, it stays ignored.
 pub(crate) fn tell_hangups_apart() -> io::Result<()> {
-    if hangup_is_ignored() {
-        return Ok(());
-    }
-    let before = set(Signal::SIGHUP, SigHandler::Handler(count_hangup))?;
-    if let SigHandler::Handler(next) = before.handler() {
-        let came_meanwhile = HANGUPS.load(Ordering::SeqCst);
+    // The next one is known before ours can be called, so none is lost between the two.
+    if let Some(next) = hangup_handler() {
         let _ = NEXT.set(next);
-        for _ in 0..came_meanwhile {
-            next(libc::SIGHUP);
-        }
+        set(Signal::SIGHUP, SigHandler::Handler(count_hangup))?;
     }
     Ok(())
+}
+
+/// The function that is called at SIGHUP now, if it is one that takes the signal alone.
+fn hangup_handler() -> Option<extern "C" fn(libc::c_int)> {
+    let action = hangup_action()?;
+    let is_function = ![libc::SIG_IGN, libc::SIG_DFL].contains(&action.sa_sigaction);
+    if !is_function || action.sa_flags & libc::SA_SIGINFO != 0 {
+        return None;
+    }
+    // SAFETY: it is neither of the two values that are no address, and without SA_SIGINFO the
+    // address is that of a function of this type.
+    Some(unsafe {
+        std::mem::transmute::<libc::sighandler_t, extern "C" fn(libc::c_int)>(action.sa_sigaction)
+    })
 }
 
 /// Is there one that was counted? Then it is taken.
@@ -114,12 +127,13 @@ pub(crate) fn raise_default(signal: Signal) {
     let _ = nix::sys::signal::raise(signal);
 }
 
-fn set(signal: Signal, handler: SigHandler) -> io::Result<SigAction> {
+fn set(signal: Signal, handler: SigHandler) -> io::Result<()> {
     let action = SigAction::new(handler, SaFlags::SA_RESTART, SigSet::empty());
     // SAFETY: the handler functions given are `remember`, which does nothing but atomic stores and
     // one `write`, and `count_hangup`, which does nothing but atomic operations and calls the
     // handler that was there before.
-    Ok(unsafe { sigaction(signal, &action) }?)
+    unsafe { sigaction(signal, &action) }?;
+    Ok(())
 }
 
 /// `SIGSEGV` for 11; the bare number where the system has no name for it.
