@@ -91,16 +91,11 @@ impl World for Real {
         let outbox = Arc::new(Outbox::new(Arc::clone(&ours), self.io.waker));
         let peer = Peer::new(generation, Arc::clone(&outbox) as Arc<_>);
         peer.write(&ToWorker::Welcome(welcome))?;
-        self.waiters.make_room()?;
+        let waiter = self.waiters.free()?;
         let spawned = spawner
             .spawn(theirs)
             .map_err(Error::os("start a process"))?;
-        if !self.waiters.watch(generation, spawned.pid) {
-            sys::kill_group(spawned.pid);
-            return Err(Error::Invalid(
-                "the thread that waits for workers is busy".to_owned(),
-            ));
-        }
+        waiter.watch(generation, spawned.pid);
         self.io.add(Connection::new(
             peer.clone(),
             ours,

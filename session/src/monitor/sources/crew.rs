@@ -38,13 +38,17 @@ impl Crew {
         Ok(crew)
     }
 
-    /// Has a thread ready for one more worker; `false` if there may be no more.
-    pub(super) fn make_room(&mut self) -> Result<bool> {
-        if self.threads.iter().any(Watcher::is_free) {
-            return Ok(true);
-        }
-        if self.threads.len() >= MAX_WORKERS {
-            return Ok(false);
+    /// A thread that is free for one more worker; `None` if there may be no more.
+    pub(super) fn free(&mut self) -> Result<Option<Free<'_>>> {
+        self.make_room()?;
+        let inbox = &self.inbox;
+        let free = self.threads.iter().find(|watcher| watcher.is_free());
+        Ok(free.map(|watcher| Free { watcher, inbox }))
+    }
+
+    fn make_room(&mut self) -> Result<()> {
+        if self.threads.iter().any(Watcher::is_free) || self.threads.len() >= MAX_WORKERS {
+            return Ok(());
         }
         let runner = Runner::start(self.name, 1)
             .map_err(Error::os("start a thread that watches workers"))?;
@@ -52,13 +56,7 @@ impl Crew {
             runner,
             is_busy: Arc::default(),
         });
-        Ok(true)
-    }
-
-    /// Looks on a thread that is free, and tells the owner what was seen. `false`: none is free.
-    pub(super) fn watch(&self, look: impl FnOnce() -> Input + Send + 'static) -> bool {
-        let free = self.threads.iter().find(|watcher| watcher.is_free());
-        free.is_some_and(|watcher| watcher.watch(look, self.inbox.clone()))
+        Ok(())
     }
 }
 
@@ -66,21 +64,28 @@ impl Watcher {
     fn is_free(&self) -> bool {
         !self.is_busy.load(Ordering::SeqCst)
     }
+}
 
-    fn watch(
-        &self,
-        look: impl FnOnce() -> Input + Send + 'static,
-        inbox: Sender<Box<Input>>,
-    ) -> bool {
-        self.is_busy.store(true, Ordering::SeqCst);
-        let is_busy = Arc::clone(&self.is_busy);
-        self.runner.offer(move || {
+/// A thread that nobody uses: only its owner gives it work, so it stays so until it is used.
+pub(super) struct Free<'a> {
+    watcher: &'a Watcher,
+    inbox: &'a Sender<Box<Input>>,
+}
+
+impl Free<'_> {
+    /// Looks, and tells the owner what was seen.
+    pub(super) fn watch(self, look: impl FnOnce() -> Input + Send + 'static) {
+        let inbox = self.inbox.clone();
+        let is_busy = Arc::clone(&self.watcher.is_busy);
+        is_busy.store(true, Ordering::SeqCst);
+        // There is room for one job, and it has none.
+        let _ = self.watcher.runner.offer(move || {
             let seen = look();
             // Before the owner learns it, who may start the next one at once.
             is_busy.store(false, Ordering::SeqCst);
             // An inbox that is gone belongs to a session that is over.
             let _ = inbox.send(Box::new(seen));
-        })
+        });
     }
 }
 
@@ -100,23 +105,21 @@ mod tests {
         let (gate, closed) = bounded::<()>(0);
         let mut crew = Crew::start("test-crew", inbox).unwrap();
         for generation in 1..=2 {
-            assert!(crew.make_room().unwrap());
             let closed = closed.clone();
-            assert!(crew.watch(move || {
+            crew.free().unwrap().unwrap().watch(move || {
                 let _ = closed.recv();
                 Input::Died { generation }
-            }));
+            });
         }
-        assert!(!crew.make_room().unwrap(), "a third worker");
-        assert!(!crew.watch(|| Input::Signal));
+        assert!(crew.free().unwrap().is_none(), "a third worker");
         drop(gate);
         for _ in 0..2 {
             let seen = told.recv_timeout(SOON).unwrap();
             assert!(matches!(*seen, Input::Died { .. }), "{seen:?}");
-            assert!(crew.make_room().unwrap());
+            assert!(crew.free().unwrap().is_some());
         }
         assert_eq!(crew.threads.len(), MAX_WORKERS);
-        assert!(crew.watch(|| Input::Signal));
+        crew.free().unwrap().unwrap().watch(|| Input::Signal);
         assert!(matches!(*told.recv_timeout(SOON).unwrap(), Input::Signal));
     }
 }

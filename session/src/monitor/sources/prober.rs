@@ -33,11 +33,11 @@ impl Probers {
     /// A probe that finds every thread busy is not made; the supervisor misses its outcome after a
     /// while, and tells.
     pub(in crate::monitor) fn ask(&mut self, job: Job) {
-        // Without another thread it may still find one that is free.
-        let _ = self.0.make_room();
-        self.0.watch(move || Input::Probed {
-            generation: job.generation,
-            outcome: probe::run(&job.target, job.timeout, job.group),
-        });
+        if let Ok(Some(free)) = self.0.free() {
+            free.watch(move || Input::Probed {
+                generation: job.generation,
+                outcome: probe::run(&job.target, job.timeout, job.group),
+            });
+        }
     }
 }

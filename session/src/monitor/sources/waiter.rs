@@ -3,7 +3,7 @@
 
 use crossbeam_channel::Sender;
 
-use super::crew::{Crew, MAX_WORKERS};
+use super::crew::{Crew, Free, MAX_WORKERS};
 use crate::error::{Error, Result};
 use crate::machine::Generation;
 use crate::monitor::input::Input;
@@ -17,22 +17,25 @@ impl Waiters {
         Crew::start("session-wait", inbox).map(Waiters)
     }
 
-    /// Has a thread ready for one more worker, before there is one.
-    pub(in crate::monitor) fn make_room(&mut self) -> Result<()> {
-        if self.0.make_room()? {
-            return Ok(());
-        }
-        Err(Error::Invalid(format!(
-            "expected at most {MAX_WORKERS} workers at once, found one more"
-        )))
+    /// One for a worker that is yet to be started: afterwards it must not fail.
+    pub(in crate::monitor) fn free(&mut self) -> Result<Waiter<'_>> {
+        self.0.free()?.map(Waiter).ok_or_else(|| {
+            Error::Invalid(format!(
+                "expected at most {MAX_WORKERS} workers at once, found one more"
+            ))
+        })
     }
+}
 
-    /// `false`: no thread is free, which [`make_room`](Waiters::make_room) rules out.
-    pub(in crate::monitor) fn watch(&self, generation: Generation, pid: u32) -> bool {
+/// A thread that is free to wait for a worker.
+pub(in crate::monitor) struct Waiter<'a>(Free<'a>);
+
+impl Waiter<'_> {
+    pub(in crate::monitor) fn watch(self, generation: Generation, pid: u32) {
         self.0.watch(move || {
             // Dead, or not ours to wait for: reaping tells which.
             let _ = sys::observe_death(pid);
             Input::Died { generation }
-        })
+        });
     }
 }
