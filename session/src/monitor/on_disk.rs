@@ -28,7 +28,7 @@ impl OnDisk {
         OnDisk::at(sys::path_on_disk().ok())
     }
 
-    fn at(path: Option<PathBuf>) -> OnDisk {
+    pub(super) fn at(path: Option<PathBuf>) -> OnDisk {
         OnDisk {
             path,
             told: Standing::Same,

@@ -37,6 +37,11 @@ impl Driver {
     }
 
     fn replace(&mut self, order: Order) {
+        if self.supervisor.snapshot().stopping {
+            // It is refused in any case, and no process is started for that.
+            self.carry_out(order);
+            return;
+        }
         if self.check.is_some() {
             let line = Line::new(Who::Monitor);
             self.tell(line.bad("a new program is being checked; nothing was done"));

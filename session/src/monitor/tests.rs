@@ -18,6 +18,7 @@ use super::driver::{Driver, Parts};
 use super::handle::MonitorHandle;
 use super::hooks::{Actions, Hooks};
 use super::input::{INBOX, Input, Word};
+use super::on_disk::OnDisk;
 use super::outbox::Outbox;
 use super::sockets::Sockets;
 use super::sources::prober::Job;
@@ -759,4 +760,24 @@ fn a_stop_and_the_hello_of_an_incoming_worker_at_the_same_time_end_both() {
     assert!(was_asked_to_exit(1) && was_asked_to_exit(2));
     assert_eq!(over.told("has taken over"), 0, "{:?}", over.log);
     assert!(over.took <= ms(500 + 2000 + 500), "{:?}", over.took);
+}
+
+#[test]
+fn once_it_stops_no_new_program_is_started_for_a_check() {
+    let other = std::env::temp_dir().join(format!("session-other-{}", std::process::id()));
+    std::fs::write(&other, "no program").unwrap();
+    let mut bench = Bench::new();
+    bench.driver.on_disk = OnDisk::at(Some(other.clone()));
+    let over = bench
+        .react(well_behaved(ms(1), ms(1)))
+        .at(ms(100), stop(How::Clean))
+        .at(ms(200), Input::Restart { how: How::Clean })
+        .run();
+    std::fs::remove_file(other).unwrap();
+    assert_eq!(
+        over.told("the session is stopping already"),
+        1,
+        "{:?}",
+        over.log
+    );
 }
