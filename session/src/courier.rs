@@ -43,11 +43,17 @@ pub(crate) fn run(monitor: u32) -> ! {
     process::exit(code.into())
 }
 
-fn read_letter(channel: &File) -> Result<String, String> {
-    let mut letter = String::new();
-    let read = channel.take(MAX_LETTER).read_to_string(&mut letter);
+/// The whole letter, or none: half of one is no report.
+fn read_letter(channel: impl Read) -> Result<String, String> {
+    let mut letter = Vec::new();
+    let read = channel.take(MAX_LETTER + 1).read_to_end(&mut letter);
     read.map_err(|error| format!("the report could not be read: {error}"))?;
-    Ok(letter)
+    if letter.len() as u64 > MAX_LETTER {
+        return Err(format!(
+            "expected a report of at most {MAX_LETTER} bytes, found more"
+        ));
+    }
+    String::from_utf8(letter).map_err(|_| "the report is no text".to_owned())
 }
 
 fn deliver(letter: &str) -> Result<(), String> {
@@ -99,6 +105,18 @@ mod tests {
         ] {
             assert_eq!(verdict(status, reason), Err(expected.to_owned()));
         }
+    }
+
+    #[test]
+    fn a_letter_comes_whole_or_not_at_all() {
+        let read = |length: u64| read_letter(io::repeat(b'x').take(length));
+        assert_eq!(read(0).as_deref(), Ok(""));
+        assert!(read(MAX_LETTER).is_ok());
+        for too_long in [MAX_LETTER + 1, 8 * MAX_LETTER] {
+            let why = read(too_long).unwrap_err();
+            assert!(why.contains("at most 4194304 bytes, found more"), "{why}");
+        }
+        assert!(read_letter(&b"\xff"[..]).is_err());
     }
 
     #[test]
