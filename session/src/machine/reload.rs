@@ -76,12 +76,8 @@ impl Beside {
 
 impl Supervisor {
     pub(super) fn reload(&mut self, now: Time, out: &mut Vec<Action>) {
-        match self.want {
-            Want::Run => {}
-            Want::Stop(_) | Want::Finished => {
-                out.push(Action::Tell(Notice::AlreadyStopping));
-                return;
-            }
+        if !self.may_replace(out) {
+            return;
         }
         match &mut self.slot {
             Slot::Empty => {}

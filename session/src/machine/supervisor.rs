@@ -340,13 +340,20 @@ impl Supervisor {
         }
     }
 
-    fn restart(&mut self, now: Time, how: How, out: &mut Vec<Action>) {
+    /// `false`, and told: once a stop is accepted no worker follows another.
+    pub(super) fn may_replace(&self, out: &mut Vec<Action>) -> bool {
         match self.want {
-            Want::Run => {}
+            Want::Run => true,
             Want::Stop(_) | Want::Finished => {
                 out.push(Action::Tell(Notice::AlreadyStopping));
-                return;
+                false
             }
+        }
+    }
+
+    fn restart(&mut self, now: Time, how: How, out: &mut Vec<Action>) {
+        if !self.may_replace(out) {
+            return;
         }
         match &mut self.slot {
             Slot::Empty => {}
