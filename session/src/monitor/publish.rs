@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::driver::{Driver, MAX_REPORTS};
 use super::record::Record;
-use super::sources::io;
+use super::sources::ear;
 use crate::ipc::message::to_args;
 use crate::log::{Line, Who};
 use crate::machine::Generation;
@@ -65,7 +65,7 @@ impl Driver {
             let text = to_args(args);
             let args = text.map(|text| serde_json::from_str(text.get()).unwrap_or_default());
             let args = args.unwrap_or_default();
-            io::dispatcher(&self.dispatcher, &self.parts.listeners, &self.parts.log)
+            ear::dispatcher(&self.dispatcher, &self.parts.listeners, &self.parts.log)
                 .tell(name, args, generation);
         }
     }

@@ -12,16 +12,13 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Sender;
 use nix::sys::signal::Signal;
 
+use super::ear::{Ear, Heard};
 use crate::error::{Error, Result};
-use crate::ipc::codec::{BadLine, LineBuffer, decode};
+use crate::ipc::codec::LineBuffer;
 use crate::ipc::dispatch::Dispatcher;
 use crate::ipc::listeners::Listeners;
-use crate::ipc::message::{
-    BUILT_IN_NAMES, MAX_NAME, MAX_OFFERED, MAX_TEXT, Message, Outcome, ToMonitor, bounded,
-    check_name,
-};
 use crate::ipc::peer::Peer;
-use crate::log::{Line, Log, Stream, Who};
+use crate::log::{Log, Stream};
 use crate::machine::Generation;
 use crate::monitor::input::{Input, Word};
 use crate::monitor::outbox::Outbox;
@@ -34,8 +31,6 @@ const CHUNK: usize = 64 * 1024;
 /// A worker that says much is read this often before the others have their turn; each read more
 /// saves a poll.
 const READS_AT_ONCE: usize = 8;
-/// Built-in verbs of one worker in one second; a worker that says more is heard no further.
-pub(in crate::monitor) const MAX_WORDS_PER_SECOND: u32 = 200;
 /// How long the output of a dead worker is read on: a process that it left behind may hold the
 /// pipe for ever.
 pub(in crate::monitor) const DRAIN: Duration = Duration::from_millis(500);
@@ -77,12 +72,7 @@ struct Channel {
     socket: Arc<UnixStream>,
     outbox: Arc<Outbox>,
     lines: LineBuffer,
-    greeted: bool,
-    bad: u64,
-    unheard: u64,
-    too_many: u64,
-    window: Instant,
-    words: u32,
+    heard: Heard,
 }
 
 #[derive(Debug)]
@@ -114,12 +104,7 @@ impl Connection {
                 socket,
                 outbox,
                 lines: LineBuffer::default(),
-                greeted: false,
-                bad: 0,
-                unheard: 0,
-                too_many: 0,
-                window: Instant::now(),
-                words: 0,
+                heard: Heard::default(),
             }),
             outputs: [
                 output(stdout, Stream::Stdout),
@@ -303,17 +288,21 @@ impl Reader {
             log,
             peer: &connection.peer,
         };
-        let mut socket: &UnixStream = &Arc::clone(&channel.socket);
-        let mut lines = std::mem::take(&mut channel.lines);
+        let Channel {
+            socket,
+            lines,
+            heard,
+            ..
+        } = channel;
+        let mut socket: &UnixStream = socket;
         let mut read = Ok(0);
         for _ in 0..READS_AT_ONCE {
             // A plain `read`: descriptors that a worker attached to its bytes are dropped unseen.
-            read = lines.read_from(&mut socket, scratch, |line| ear.hear(channel, line));
+            read = lines.read_from(&mut socket, scratch, |line| ear.hear(heard, line));
             if !matches!(read, Ok(1..)) {
                 break;
             }
         }
-        channel.lines = lines;
         if let Some(dropped) = dispatcher.get().map(Dispatcher::take_dropped)
             && dropped > 0
         {
@@ -323,8 +312,8 @@ impl Reader {
             Ok(1..) => {}
             Err(error) if matches!(error.kind(), WouldBlock | Interrupted) => {}
             Ok(_) | Err(_) => {
-                if let Some(bad) = channel.lines.finish() {
-                    ear.bad(channel, &bad);
+                if let Some(bad) = lines.finish() {
+                    ear.bad(heard, &bad);
                 }
                 connection.close_channel();
                 let generation = connection.generation;
@@ -413,199 +402,6 @@ impl Connection {
         }
         self.peer.close();
     }
-}
-
-/// What hears the lines of one worker.
-struct Ear<'a> {
-    inbox: &'a Sender<Box<Input>>,
-    listeners: &'a Arc<Listeners>,
-    dispatcher: &'a OnceLock<Dispatcher>,
-    log: &'a Log,
-    peer: &'a Peer,
-}
-
-impl Ear<'_> {
-    fn hear(&self, channel: &mut Channel, line: Result<&[u8], BadLine>) {
-        match line.and_then(decode::<ToMonitor>) {
-            Ok(ToMonitor::Hello {
-                protocol,
-                generation,
-                pid,
-            }) if !channel.greeted => {
-                channel.greeted = true;
-                self.tell(Word::Hello {
-                    protocol,
-                    generation,
-                    pid,
-                });
-            }
-            Ok(_) if !channel.greeted => {
-                channel.greeted = true;
-                self.tell(Word::NoHello("its first message was no hello".to_owned()));
-            }
-            Err(bad) if !channel.greeted => {
-                channel.greeted = true;
-                self.tell(Word::NoHello(bad.to_string()));
-            }
-            Ok(ToMonitor::Message(message)) => self.hear_message(channel, message),
-            Ok(ToMonitor::Reply(reply)) => {
-                if !self.peer.complete(reply) {
-                    self.bad(
-                        channel,
-                        &BadLine::NotAVerb("a reply to no request".to_owned()),
-                    );
-                }
-            }
-            Ok(verb) => self.hear_verb(channel, verb),
-            Err(bad) => self.bad(channel, &bad),
-        }
-    }
-
-    fn hear_message(&self, channel: &mut Channel, message: Message) {
-        if check_name(&message.name).is_err() || BUILT_IN_NAMES.contains(&message.name.as_str()) {
-            self.bad(
-                channel,
-                &BadLine::NotAVerb("a message of a name that is not free".to_owned()),
-            );
-            return;
-        }
-        if !self.listeners.has(&message.name) {
-            match message.id {
-                // The asker may be gone; then nobody waits.
-                Some(id) => drop(self.peer.answer(id, Outcome::NoReply)),
-                None => self.unheard(channel, message.name),
-            }
-            return;
-        }
-        dispatcher(self.dispatcher, self.listeners, self.log).offer(message, self.peer);
-    }
-
-    fn hear_verb(&self, channel: &mut Channel, verb: ToMonitor) {
-        let now = Instant::now();
-        if now.saturating_duration_since(channel.window) >= Duration::from_secs(1) {
-            channel.window = now;
-            channel.words = 0;
-        }
-        channel.words += 1;
-        let is_crash = matches!(verb, ToMonitor::Crash(_));
-        if channel.words > MAX_WORDS_PER_SECOND
-            && !(is_crash && channel.words < 2 * MAX_WORDS_PER_SECOND)
-        {
-            channel.too_many += 1;
-            if channel.too_many.is_power_of_two() {
-                self.tell(Word::TooMany {
-                    count: channel.too_many,
-                });
-            }
-            return;
-        }
-        let text = |text: &str| bounded(text, MAX_TEXT).into_owned();
-        let word = match verb {
-            ToMonitor::Ready(_) => Word::Ready,
-            ToMonitor::Lifecycle(said) => Word::Lifecycle(text(&said.text)),
-            ToMonitor::Crash(crash) => Word::Crash(crash),
-            ToMonitor::SetPort {
-                name,
-                port,
-                restart,
-            } => Word::SetPort {
-                name: text(&name),
-                port,
-                restart,
-            },
-            ToMonitor::SetPolling { seconds, now } => Word::SetPolling { seconds, now },
-            ToMonitor::Kill {
-                reason,
-                graceful,
-                code,
-            } => Word::Kill {
-                reason: text(&reason),
-                graceful,
-                code,
-            },
-            ToMonitor::Authorize { id, offered } => Word::Authorize {
-                id,
-                offered: bounded(&offered, MAX_OFFERED).into_owned(),
-            },
-            ToMonitor::Listen { id, name } => Word::Listen {
-                id,
-                name: bounded(&name, MAX_NAME).into_owned(),
-            },
-            ToMonitor::Serving(_) => Word::Serving,
-            ToMonitor::Hello { .. } | ToMonitor::Message(_) | ToMonitor::Reply(_) => {
-                self.bad(channel, &BadLine::NotAVerb("a second hello".to_owned()));
-                return;
-            }
-        };
-        self.tell(word);
-    }
-
-    /// Counted, and told at 1, 2, 4, 8, …: a broken worker must not fill the log.
-    fn bad(&self, channel: &mut Channel, bad: &BadLine) {
-        channel.bad += 1;
-        if channel.bad.is_power_of_two() {
-            self.tell(Word::Bad {
-                count: channel.bad,
-                why: bad.to_string(),
-            });
-        }
-    }
-
-    /// Counted and told as well: it is the program that should know.
-    fn unheard(&self, channel: &mut Channel, name: String) {
-        channel.unheard += 1;
-        if channel.unheard.is_power_of_two() {
-            self.tell(Word::Unheard {
-                count: channel.unheard,
-                name,
-            });
-        }
-    }
-
-    /// The owner never waits for this thread, so this wait ends.
-    fn tell(&self, word: Word) {
-        let _ = self.inbox.send(Box::new(Input::Said {
-            generation: self.peer.generation,
-            word,
-        }));
-    }
-}
-
-/// The listeners' thread, started for the first message that has a listener: it costs memory
-/// that most sessions can do without.
-pub(in crate::monitor) fn dispatcher<'a>(
-    cell: &'a OnceLock<Dispatcher>,
-    listeners: &Arc<Listeners>,
-    log: &Log,
-) -> &'a Dispatcher {
-    if let Some(running) = cell.get() {
-        return running;
-    }
-    let dispatcher = cell.get_or_init(Dispatcher::new);
-    let observer = log.clone();
-    let started = dispatcher.start(
-        Arc::clone(listeners),
-        Box::new(move |message, told| {
-            if told.panicked > 0 {
-                observer.line(
-                    &Line::new(Who::Monitor)
-                        .bad(format_args!(
-                            "{} panicked on the message ",
-                            crate::text::count(told.panicked as u64, "listener")
-                        ))
-                        .fact(message.name()),
-                );
-            }
-        }),
-    );
-    if let Err(error) = started {
-        log.line(
-            &Line::new(Who::Monitor)
-                .bad("the listeners' thread could not be started: ")
-                .plain(error),
-        );
-    }
-    dispatcher
 }
 
 #[cfg(all(test, not(miri)))]

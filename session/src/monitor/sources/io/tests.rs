@@ -6,9 +6,11 @@ use std::thread::spawn;
 use crossbeam_channel::{Receiver, bounded as channel};
 use serde_json::{Value, json};
 
+use super::super::ear::MAX_WORDS_PER_SECOND;
 use super::*;
-use crate::ipc::message::{Crash, MAX_NAME};
-use crate::monitor::input::INBOX;
+use crate::ipc::codec::BadLine;
+use crate::ipc::message::{BUILT_IN_NAMES, Crash, MAX_NAME, MAX_OFFERED, MAX_TEXT};
+use crate::monitor::input::{INBOX, Word};
 use crate::output::TAIL_BYTES;
 
 const GENERATION: Generation = 3;
@@ -88,12 +90,12 @@ impl Bench {
             log,
             peer,
         };
-        ear.hear(channel.as_mut().unwrap(), line);
+        ear.hear(&mut channel.as_mut().unwrap().heard, line);
     }
 
     /// The second in which words are counted does not end while a slow machine counts them.
     fn stop_the_clock(&mut self) {
-        self.channel().window = Instant::now() + Duration::from_secs(3600);
+        self.channel().heard.window = Instant::now() + Duration::from_secs(3600);
     }
 
     fn channel(&mut self) -> &mut Channel {
@@ -268,7 +270,7 @@ fn a_second_later_it_is_heard_again() {
     bench.hear(&ready());
     assert!(matches!(bench.told_one(), Word::TooMany { count: 2 }));
     let channel = bench.channel();
-    channel.window = Instant::now().checked_sub(Duration::from_secs(1)).unwrap();
+    channel.heard.window = Instant::now().checked_sub(Duration::from_secs(1)).unwrap();
     bench.hear(&ready());
     assert!(matches!(bench.told_one(), Word::Ready));
 }
@@ -303,7 +305,7 @@ fn bad_lines_are_counted_and_told_at_powers_of_two() {
     });
     assert_eq!(bad, [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048]);
     assert_eq!(told.len(), bad.len());
-    assert_eq!(bench.channel().bad, 3000);
+    assert_eq!(bench.channel().heard.bad, 3000);
     // And the next good one is as good as ever.
     bench.hear(&ready());
     assert!(matches!(bench.told_one(), Word::Ready));
@@ -345,7 +347,7 @@ fn a_message_that_nobody_listens_for_is_told_by_name_and_costs_no_thread() {
         .collect();
     assert_eq!(names, [(1, "a"), (2, "b"), (4, &longest)]);
     assert!(bench.reader.dispatcher.get().is_none());
-    assert_eq!(bench.channel().bad, 0);
+    assert_eq!(bench.channel().heard.bad, 0);
 }
 
 #[test]
