@@ -26,6 +26,9 @@ pub(super) struct Heard {
     pub(super) bad: u64,
     unheard: u64,
     too_many: u64,
+    /// Messages that the listeners' queue had no room for, and how many of them were told.
+    lost: u64,
+    lost_told: u64,
     pub(super) window: Instant,
     words: u32,
 }
@@ -37,6 +40,8 @@ impl Default for Heard {
             bad: 0,
             unheard: 0,
             too_many: 0,
+            lost: 0,
+            lost_told: 0,
             window: Instant::now(),
             words: 0,
         }
@@ -187,6 +192,25 @@ impl Ear<'_> {
                 count: heard.unheard,
                 name,
             });
+        }
+    }
+
+    /// The same for messages that the listeners' queue had no room for: told each time that their
+    /// number has doubled, however often some are lost.
+    pub(super) fn lost(&self, heard: &mut Heard, count: u64) {
+        let before = heard.lost.checked_ilog2();
+        heard.lost += count;
+        if heard.lost.checked_ilog2() != before {
+            self.tell_lost(heard);
+        }
+    }
+
+    /// What was not told yet; at the end of the channel too, so that all is counted.
+    pub(super) fn tell_lost(&self, heard: &mut Heard) {
+        let count = heard.lost - heard.lost_told;
+        if count > 0 {
+            heard.lost_told = heard.lost;
+            self.tell(Word::Dropped { count });
         }
     }
 

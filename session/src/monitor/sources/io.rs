@@ -20,7 +20,7 @@ use crate::ipc::listeners::Listeners;
 use crate::ipc::peer::Peer;
 use crate::log::{Log, Stream};
 use crate::machine::Generation;
-use crate::monitor::input::{Input, Word};
+use crate::monitor::input::Input;
 use crate::monitor::outbox::Outbox;
 use crate::output::{Lines, Tail};
 use crate::sys::{self, Interest, Poll, Waker};
@@ -303,10 +303,8 @@ impl Reader {
                 break;
             }
         }
-        if let Some(dropped) = dispatcher.get().map(Dispatcher::take_dropped)
-            && dropped > 0
-        {
-            ear.tell(Word::Dropped { count: dropped });
+        if let Some(dispatcher) = dispatcher.get() {
+            ear.lost(heard, dispatcher.take_dropped());
         }
         match read {
             Ok(1..) => {}
@@ -315,6 +313,7 @@ impl Reader {
                 if let Some(bad) = lines.finish() {
                     ear.bad(heard, &bad);
                 }
+                ear.tell_lost(heard);
                 connection.close_channel();
                 let generation = connection.generation;
                 let _ = inbox.send(Box::new(Input::ChannelClosed { generation }));

@@ -74,6 +74,10 @@ impl Bench {
     }
 
     fn hear_line(&mut self, line: Result<&[u8], BadLine>) {
+        self.with_ear(|ear, heard| ear.hear(heard, line));
+    }
+
+    fn with_ear(&mut self, act: impl FnOnce(&Ear<'_>, &mut Heard)) {
         let Reader {
             connections,
             inbox,
@@ -90,7 +94,7 @@ impl Bench {
             log,
             peer,
         };
-        ear.hear(&mut channel.as_mut().unwrap().heard, line);
+        act(&ear, &mut channel.as_mut().unwrap().heard);
     }
 
     /// The second in which words are counted does not end while a slow machine counts them.
@@ -605,4 +609,26 @@ fn only_what_is_open_is_polled() {
     assert_eq!(slots(&bench), 0);
     // The waker is always there.
     assert_eq!(bench.reader.polls().0.len(), 1);
+}
+
+#[test]
+fn messages_that_are_lost_all_the_time_are_told_ever_more_rarely_and_all_counted() {
+    const LOST: u64 = 10_000;
+    let mut bench = Bench::greeted();
+    for _ in 0..LOST {
+        bench.with_ear(|ear, heard| ear.lost(heard, 1));
+    }
+    bench.with_ear(|ear, heard| ear.lost(heard, 0));
+    bench.with_ear(Ear::tell_lost);
+    let counts: Vec<u64> = bench
+        .told()
+        .into_iter()
+        .map(|word| match word {
+            Word::Dropped { count } => count,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(counts.iter().sum::<u64>(), LOST, "{counts:?}");
+    // At 1, 2, 4, … 8192, and the rest.
+    assert_eq!(counts.len(), 15, "{counts:?}");
 }
