@@ -1,5 +1,9 @@
 //! Each example, run as its header says.
 
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
 use session_tests::running::{Start, folder, free_port};
 
 #[test]
@@ -104,4 +108,31 @@ fn deploy_moves_to_a_new_build_without_a_failed_request() {
         last.contains("answered by version 2, 0 failed"),
         "{told}{errors}"
     );
+}
+
+#[test]
+fn dash_tells_its_audience_of_the_end_and_does_not_wait_for_it_to_leave() {
+    let mut session = Start::default().run(env!("CARGO_BIN_EXE_dash"));
+    session.expect_ready();
+    let mut client = TcpStream::connect(("127.0.0.1", session.port)).unwrap();
+    client
+        .set_read_timeout(Some(Duration::from_secs(30)))
+        .unwrap();
+    client
+        .write_all(b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n")
+        .unwrap();
+    let mut told = BufReader::new(client);
+    let mut line = String::new();
+    while line != "data: welcome\n" {
+        line.clear();
+        assert_ne!(told.read_line(&mut line).unwrap(), 0, "no welcome");
+    }
+    session.enter("exit clean");
+    let (status, took) = session.wait();
+    assert_eq!(status.code(), Some(0));
+    // Far from the grace period of ten seconds.
+    assert!(took < Duration::from_secs(4), "{took:?}");
+    let mut rest = String::new();
+    told.read_to_string(&mut rest).unwrap();
+    assert!(rest.contains("data: server is going down: "), "{rest}");
 }

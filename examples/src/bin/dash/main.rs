@@ -13,7 +13,7 @@ mod keep;
 
 use std::error::Error;
 use std::io::{self, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -114,6 +114,8 @@ impl Events {
         for mut listener in self.lock().drain(..) {
             // Who does not take it has gone, or is too slow to be told.
             let _ = listener.write_all(event.as_bytes());
+            // Nothing more comes, and nobody stays for it: who attends is let go.
+            let _ = listener.shutdown(Shutdown::Both);
         }
     }
 
