@@ -256,7 +256,12 @@ impl Marker {
 #[cfg(fuzzing)]
 pub(crate) fn check_marker(text: &str) {
     if let Some(read) = Marker::parse(text) {
-        let written = marker(read.monitor, read.depth, read.image);
+        let worker = marker(read.monitor, read.depth, read.image);
+        let written = match read.kind {
+            Kind::Worker => worker,
+            #[cfg(feature = "webhook")]
+            Kind::Courier => courier_marker(&worker),
+        };
         assert_eq!(Marker::parse(&written), Some(read));
     }
 }
