@@ -8,8 +8,9 @@ use std::path::Path;
 const MAX_STAT: u64 = 512;
 /// Bytes of a process name that are shown: the kernel keeps 15 of a program's.
 pub(crate) const MAX_NAME: usize = 32;
-/// Bytes read of a list of children: thousands of them, and a worker may make more on purpose.
-const MAX_CHILDREN: u64 = 32 * 1024;
+/// Bytes read of a list of children: more than five hundred of them, and a worker may make any
+/// number on purpose.
+const MAX_CHILDREN: u64 = 4 * 1024;
 
 /// What a process does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,17 +68,15 @@ pub(crate) fn look_at(pid: u32) -> Option<Stat> {
 
 /// The children of the calling thread, dead ones too, as far as they can be told.
 pub(crate) fn children_of_this_thread() -> Vec<u32> {
-    let read = || {
-        let file = File::open(own().ok()??.join("thread-self/children")).ok()?;
-        let mut text = String::new();
-        file.take(MAX_CHILDREN).read_to_string(&mut text).ok()?;
-        Some(text)
-    };
-    read().map_or_else(Vec::new, |text| children_in(&text))
+    let open = || File::open(own().ok()??.join("thread-self/children")).ok();
+    open().map_or_else(Vec::new, read_children)
 }
 
-/// Of a list that may be cut off in its last number, and then there is no space behind it.
-fn children_in(text: &str) -> Vec<u32> {
+/// What could not be read is not told. The last number may be cut off, and then there is no space
+/// behind it.
+fn read_children(list: impl Read) -> Vec<u32> {
+    let mut text = String::new();
+    let _ = list.take(MAX_CHILDREN).read_to_string(&mut text);
     text.split_inclusive(' ')
         .filter_map(|pid| pid.strip_suffix(' ')?.parse().ok())
         .collect()

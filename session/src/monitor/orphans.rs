@@ -87,22 +87,25 @@ impl Driver {
             if is_known || self.is_unreaped_worker(pid) {
                 continue;
             }
-            let Some(stat) = self.world.look_at(pid) else {
-                continue;
-            };
-            // What is in a worker's group goes with it, whoever its parent is.
-            if stat.condition == Condition::Dead || self.is_unreaped_worker(stat.group) {
-                continue;
+            if found < MAX_NAMED {
+                let Some(name) = self.name_of_orphan(pid) else {
+                    continue;
+                };
+                names.push(format!("pid {pid} ({name})"));
             }
             self.orphans.told.push(pid);
             found += 1;
-            if names.len() < MAX_NAMED {
-                names.push(format!("pid {pid} ({})", stat.name));
-            }
         }
         if found > 0 {
             self.tell(outliving(found, &names));
         }
+    }
+
+    /// `None`: it is none, since it is dead by now, or is in a worker's group and goes with it.
+    fn name_of_orphan(&self, pid: u32) -> Option<String> {
+        let stat = self.world.look_at(pid)?;
+        let is_orphan = stat.condition != Condition::Dead && !self.is_unreaped_worker(stat.group);
+        is_orphan.then_some(stat.name)
     }
 
     fn is_unreaped_worker(&self, pid: u32) -> bool {
@@ -112,8 +115,8 @@ impl Driver {
     }
 }
 
-fn outliving(found: u64, names: &[String]) -> Line {
-    let more = match found.saturating_sub(names.len() as u64) {
+fn outliving(found: usize, names: &[String]) -> Line {
+    let more = match found - names.len() {
         0 => String::new(),
         more => format!(" and {more} more"),
     };
@@ -125,7 +128,7 @@ fn outliving(found: u64, names: &[String]) -> Line {
     Line::new(Who::Monitor)
         .warn(format_args!(
             "{} in no worker's group {outlive} whoever started {it}: ",
-            count(found, "process")
+            count(found as u64, "process")
         ))
         .plain(format_args!("{}{more}", names.join(", ")))
 }

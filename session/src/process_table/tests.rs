@@ -55,11 +55,16 @@ fn names_are_shortened_at_their_bound() {
 
 #[test]
 fn children_are_listed_up_to_the_bound() {
-    assert!(children_in("").is_empty());
-    assert_eq!(children_in("12 345 "), [12, 345]);
+    assert!(read_children(&b""[..]).is_empty());
+    assert_eq!(read_children(&b"12 345 "[..]), [12, 345]);
     // A number that is cut off is another process's.
-    assert_eq!(children_in("12 34"), [12]);
-    assert_eq!(children_in("12 x 7 "), [12, 7]);
+    assert_eq!(read_children(&b"12 34"[..]), [12]);
+    assert_eq!(read_children(&b"12 x 7 "[..]), [12, 7]);
+    let bound = usize::try_from(MAX_CHILDREN).unwrap();
+    for length in [bound, bound + 8, 100 * bound] {
+        let list = "1234567 ".repeat(length / 8);
+        assert_eq!(read_children(list.as_bytes()).len(), bound / 8);
+    }
 }
 
 #[test]
