@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
-use super::LAST_FLUSH;
 use super::candidate::Check;
 use super::handle::MonitorHandle;
 use super::hooks::{Actions, ExitHandler, Hooks};
@@ -26,6 +25,7 @@ use super::sources::waiter::Waiters;
 use super::spawn::{Program, Recipe};
 use super::webhook::Webhook;
 use super::world::{Real, World};
+use super::{LAST_FLUSH, LAST_FLUSH_FORCED};
 use crate::config::Config;
 use crate::error::{Result, exit_code};
 use crate::ipc::dispatch::Dispatcher;
@@ -397,8 +397,16 @@ impl Driver {
         self.tell(
             Line::new(Who::Monitor).fact(format_args!("session ended with exit code {code}")),
         );
-        self.parts.log.flush(LAST_FLUSH);
+        self.parts.log.flush(self.flush_within(until));
         ExitCode::from(code)
+    }
+
+    /// What a clean stop has left of its time, in reason.
+    fn flush_within(&self, until: Option<Instant>) -> Duration {
+        until.map_or(LAST_FLUSH_FORCED, |until| {
+            let left = until.saturating_duration_since(self.world.now());
+            left.clamp(LAST_FLUSH_FORCED, LAST_FLUSH)
+        })
     }
 }
 

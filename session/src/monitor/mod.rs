@@ -69,8 +69,11 @@ pub(crate) const CONFIG_FILE: &str = "session.config.json";
 /// The operator's own word on where the configuration is; it goes before the program's.
 pub(crate) const CONFIG_VARIABLE: &str = "SESSION_CONFIG";
 
-/// How long the very end waits for a log that is slow to be read: a forced stop has half a second.
-const LAST_FLUSH: Duration = Duration::from_millis(60);
+/// How long the very end waits for a log that is slow to be read, or for a busy machine to let it be
+/// written. It costs nothing where nobody is slow.
+const LAST_FLUSH: Duration = Duration::from_secs(1);
+/// The same after a forced stop, which has half a second for all.
+const LAST_FLUSH_FORCED: Duration = Duration::from_millis(60);
 
 const NO_RELOAD: &str = "this worker binds its own port; use `restart clean`";
 
