@@ -462,6 +462,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "a megabyte is much to interpret")]
     fn the_length_of_a_piece_is_bounded() {
         let piece = |len: usize| {
             Line::new(Who::Worker)

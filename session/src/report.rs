@@ -352,7 +352,9 @@ mod tests {
     fn the_last_lines_say_how_many_come_before() {
         let mut report = report(Cause::Exit, None);
         assert_eq!(report.last_lines(40), (0, Vec::new()));
-        for (lines, before) in [(39, 0), (40, 0), (41, 1), (4000, 3960)] {
+        // Far above, and not too far for an interpreter.
+        let far = if cfg!(miri) { 100 } else { 4000 };
+        for (lines, before) in [(39, 0), (40, 0), (41, 1), (far, far - 40)] {
             report.output = (0..lines).map(|line| format!("{line}\x07\n")).collect();
             let (found, last) = report.last_lines(40);
             assert_eq!((found, last.len()), (before, lines - before));
