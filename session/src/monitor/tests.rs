@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
+use super::candidate::Order;
 use super::driver::{Driver, Parts};
 use super::handle::MonitorHandle;
 use super::hooks::{Actions, Hooks};
@@ -918,4 +919,24 @@ fn a_thread_that_fails_ends_the_session_in_good_order_whatever_else_is_asked() {
         assert_eq!(over.spawns(), 1, "{:?}", over.log);
         assert!(over.deeds.iter().any(|(_, deed)| *deed == Deed::Reap(1)));
     }
+}
+
+#[test]
+fn a_program_that_was_checked_for_a_reload_that_is_refused_is_not_adopted() {
+    // The delay was over before the answer came, and the worker that it started binds its own port.
+    let bench = Bench::new().react(well_behaved(ms(1), ms(1)));
+    let image = Image::open_running().unwrap();
+    let program = bench.driver.parts.recipe.program_of(image).unwrap();
+    let over = bench
+        .at(
+            ms(100),
+            Input::Checked {
+                answer: Ok(program),
+                order: Order::Reload,
+            },
+        )
+        .at(ms(200), stop(How::Clean))
+        .run();
+    assert_eq!(over.told("this worker binds its own port"), 1);
+    assert_eq!(over.told("from the new program"), 0, "{:?}", over.log);
 }
