@@ -41,8 +41,10 @@ use crate::report::{CrashReport, ExitStatus};
 const BURST: usize = 64;
 /// The crash reports that are kept.
 pub(super) const MAX_REPORTS: usize = 16;
-/// How long a finished session waits for the last output of its worker.
-const LAST_OUTPUT: Duration = Duration::from_millis(500);
+/// How long a finished session waits for the last output of its worker. Where a process holds the
+/// output open, the reader hands over what it has at the end of the drain, and has to be waited for
+/// a moment more: it is a thread that has yet to wake.
+const LAST_OUTPUT: Duration = io::DRAIN.saturating_add(Duration::from_millis(250));
 /// The same after a forced stop, which is to be over within half a second.
 const LAST_OUTPUT_FORCED: Duration = Duration::from_millis(30);
 /// How long a session that ends by itself waits for hooks that tell of the last crash.
@@ -286,8 +288,11 @@ impl Driver {
         self.tell(Line::new(Who::Monitor).bad(format_args!(
             "the thread `{name}` of the monitor has failed, which is a defect of the library"
         )));
-        let reason = "a thread of the monitor has failed".to_owned();
-        self.stop(reason, How::Clean, exit_code::INTERNAL, Asker::Operator);
+        // What ends already goes on as it was asked to: nobody has asked for more haste.
+        if !self.supervisor.snapshot().stopping {
+            let reason = "a thread of the monitor has failed".to_owned();
+            self.stop(reason, How::Clean, exit_code::INTERNAL, Asker::Operator);
+        }
     }
 
     pub(super) fn stop(&mut self, reason: String, how: How, code: u8, asker: Asker) {

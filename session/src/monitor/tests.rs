@@ -922,6 +922,38 @@ fn a_thread_that_fails_ends_the_session_in_good_order_whatever_else_is_asked() {
 }
 
 #[test]
+fn a_second_thread_that_fails_does_not_cut_a_clean_stop_short() {
+    let failed = || Input::ThreadFailed("session-probe".to_owned());
+    let over = Bench::new()
+        .react(well_behaved(ms(1), ms(1)))
+        .all_at(ms(100), [failed(), failed()])
+        .run();
+    assert_eq!(over.code, ExitCode::from(70));
+    assert!(was_asked_to_exit(1));
+    // The grace period is the worker's, and only then it is told by a signal.
+    assert_eq!(over.when(&Deed::Terminate(1)), ms(2100), "{:?}", over.log);
+    assert_eq!(over.told("asked again"), 0, "{:?}", over.log);
+}
+
+#[test]
+fn a_session_that_ends_with_its_worker_has_the_output_that_was_read_to_the_last_moment() {
+    // A process that the worker left behind holds its output: the reader gives up after the drain,
+    // and what it has read until then comes a moment later.
+    let over = Bench::with(r#""restart":{"policy":"never"}"#)
+        .react(first_dies(well_behaved(ms(1), ms(1))))
+        .orphans([(4711, Condition::Alive)])
+        .at(ms(100), Input::Died { generation: 1 })
+        .at(ms(100), Input::ChannelClosed { generation: 1 })
+        .at(
+            ms(100) + super::sources::io::DRAIN + ms(20),
+            output_ended(1),
+        )
+        .run();
+    assert_eq!(over.told("| last words of 1"), 1, "{:?}", over.log);
+    assert_eq!(over.told("outlives"), 1, "{:?}", over.log);
+}
+
+#[test]
 fn a_program_that_was_checked_for_a_reload_that_is_refused_is_not_adopted() {
     // The delay was over before the answer came, and the worker that it started binds its own port.
     let bench = Bench::new().react(well_behaved(ms(1), ms(1)));
