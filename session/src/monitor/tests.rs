@@ -34,7 +34,7 @@ use crate::log::Log;
 use crate::machine::{Asker, Generation, How, SETTLE};
 use crate::process_table::{Condition, Stat};
 use crate::repl::Table;
-use crate::report::ExitStatus;
+use crate::report::{CrashReport, ExitStatus};
 use crate::sys::{Image, Usage, Waker};
 
 const KILLED: ExitStatus = ExitStatus::Signal {
@@ -423,12 +423,12 @@ impl Bench {
             sockets: Sockets::default(),
             recipe: Recipe::new(Image::open_running().unwrap(), 0).unwrap(),
             inbox,
-            sender,
+            sender: sender.clone(),
             log: log.clone(),
             listeners,
             handle,
             key: None,
-            hooks: Hooks::start(None, Vec::new(), log.clone()).unwrap(),
+            hooks: Hooks::start(None, Vec::new(), sender, log.clone()).unwrap(),
             actions: Actions::start(Vec::new(), log).unwrap(),
             commands: Table::new(),
             on_exit: Vec::new(),
@@ -971,4 +971,30 @@ fn a_program_that_was_checked_for_a_reload_that_is_refused_is_not_adopted() {
         .run();
     assert_eq!(over.told("this worker binds its own port"), 1);
     assert_eq!(over.told("from the new program"), 0, "{:?}", over.log);
+}
+
+#[test]
+fn whoever_asks_again_does_not_wait_for_hooks_that_hang() {
+    let again: [fn() -> Input; 3] = [
+        || Input::Signal,
+        || stop(How::Clean),
+        || Input::Line("exit force".to_owned()),
+    ];
+    for ask in again {
+        let (gate, closed) = bounded::<()>(0);
+        let mut bench = Bench::with(r#""restart":{"policy":"never"}"#)
+            .react(first_dies(well_behaved(ms(1), ms(1))))
+            .all_at(ms(100), died(1))
+            .at(ms(800), ask());
+        let parts = &mut bench.driver.parts;
+        let hook = Box::new(move |_: &CrashReport| {
+            let _ = closed.recv();
+            Ok(())
+        });
+        let (inbox, log) = (parts.sender.clone(), parts.log.clone());
+        parts.hooks = Hooks::start(None, vec![hook], inbox, log).unwrap();
+        let over = bench.run();
+        assert_eq!(over.took, ms(800), "{:?}", over.log);
+        drop(gate);
+    }
 }
