@@ -2,12 +2,9 @@
 
 use std::fmt;
 use std::io;
-use std::sync::Arc;
-use std::time::Duration;
 
 use crossbeam_channel::{Sender, bounded};
 
-use crate::slot::Slot;
 use crate::thread;
 
 /// Whatever it is about, it has this one type: a channel's code is compiled for each type that it
@@ -15,36 +12,33 @@ use crate::thread;
 type Job = Box<dyn FnOnce() + Send>;
 
 /// A named thread, and the jobs that wait for it. One that hangs holds up its own kind only.
+///
+/// Once it is dropped the thread does the jobs that it has, and ends.
 pub(crate) struct Runner {
     jobs: Sender<Job>,
-    /// Full when the thread has done all its jobs and takes no more.
-    ended: Arc<Slot<()>>,
 }
 
 impl Runner {
     /// At most so many jobs wait.
     pub(crate) fn start(name: &str, most: usize) -> io::Result<Runner> {
+        Runner::start_with_end(name, most, Box::new(|| {}))
+    }
+
+    /// The last thing that the thread does is `at_end`.
+    pub(crate) fn start_with_end(name: &str, most: usize, at_end: Job) -> io::Result<Runner> {
         let (jobs, given) = bounded::<Job>(most);
-        let ended = Arc::new(Slot::empty());
-        let end = Arc::clone(&ended);
         thread::start(name, move || {
             for job in given {
                 job();
             }
-            end.put(());
+            at_end();
         })?;
-        Ok(Runner { jobs, ended })
+        Ok(Runner { jobs })
     }
 
     /// Never blocks; `false` if too much waits already.
     pub(crate) fn offer(&self, job: impl FnOnce() + Send + 'static) -> bool {
         self.jobs.try_send(Box::new(job)).is_ok()
-    }
-
-    /// At the very end of the session: waits until all jobs are done, or the time is over.
-    pub(crate) fn finish(self, within: Duration) {
-        drop(self.jobs);
-        let _ = self.ended.take(within);
     }
 }
 
@@ -56,6 +50,8 @@ impl fmt::Debug for Runner {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use crossbeam_channel::Receiver;
 
     use super::*;
@@ -63,14 +59,18 @@ mod tests {
     const SOON: Duration = Duration::from_secs(30);
     const MOST: usize = 16;
 
-    /// A runner whose first job waits until the gate is dropped.
-    fn gated() -> (Runner, Sender<()>) {
+    /// A runner whose first job waits until the gate is dropped, and what tells of its end.
+    fn gated() -> (Runner, Sender<()>, Receiver<()>) {
         let (gate, closed) = bounded::<()>(0);
-        let runner = Runner::start("test-runner", MOST).unwrap();
+        let (end, ended) = bounded(1);
+        let at_end = Box::new(move || {
+            let _ = end.send(());
+        });
+        let runner = Runner::start_with_end("test-runner", MOST, at_end).unwrap();
         assert!(runner.offer(move || {
             let _ = closed.recv();
         }));
-        (runner, gate)
+        (runner, gate, ended)
     }
 
     fn offer(runner: &Runner, count: usize) -> (usize, Receiver<usize>) {
@@ -86,21 +86,24 @@ mod tests {
 
     #[test]
     fn a_runner_takes_so_many_jobs_and_does_them_all_before_its_end() {
-        let (runner, gate) = gated();
+        let (runner, gate, ended) = gated();
         let (taken, seen) = offer(&runner, 10_000);
         // The first may be under way already.
         assert!((MOST - 1..=MOST).contains(&taken), "{taken}");
         drop(gate);
-        runner.finish(SOON);
+        drop(runner);
+        ended.recv_timeout(SOON).unwrap();
         assert_eq!(seen.try_iter().count(), taken);
     }
 
     #[test]
-    fn a_job_that_hangs_does_not_hold_up_the_end() {
-        let (runner, _gate) = gated();
+    fn a_job_that_hangs_holds_up_nobody_who_drops_the_runner() {
+        let (runner, gate, ended) = gated();
         let (taken, seen) = offer(&runner, 1);
         assert_eq!(taken, 1);
-        runner.finish(Duration::from_millis(1));
-        assert!(seen.is_empty());
+        drop(runner);
+        assert!(seen.is_empty() && ended.is_empty());
+        drop(gate);
+        ended.recv_timeout(SOON).unwrap();
     }
 }

@@ -32,17 +32,20 @@ use crate::ipc::dispatch::Dispatcher;
 use crate::ipc::listeners::Listeners;
 use crate::log::{Line, Log, Who};
 use crate::machine::{
-    Action, Asker, Event, Exit, Generation, HANDLERS_BEYOND_GRACE, How, Jitter, Supervisor, Time,
+    Action, Asker, Event, Exit, Generation, HANDLERS_BEYOND_GRACE, How, Jitter, SIGNAL_DEBOUNCE,
+    Supervisor, Time,
 };
-use crate::repl::{self, Table};
+use crate::repl::{self, Command, Resolved, Table};
 use crate::report::{CrashReport, ExitStatus};
 
 /// The most inputs handled before deadlines are looked at again.
 const BURST: usize = 64;
 /// The crash reports that are kept.
 pub(super) const MAX_REPORTS: usize = 16;
-/// How long a finished session waits for the last output of its worker.
-const LAST_OUTPUT: Duration = Duration::from_millis(500);
+/// How long a finished session waits for the last output of its worker. Where a process holds the
+/// output open, the reader hands over what it has at the end of the drain, and has to be waited for
+/// a moment more: it is a thread that has yet to wake.
+const LAST_OUTPUT: Duration = io::DRAIN.saturating_add(Duration::from_millis(250));
 /// The same after a forced stop, which is to be over within half a second.
 const LAST_OUTPUT_FORCED: Duration = Duration::from_millis(30);
 /// How long a session that ends by itself waits for hooks that tell of the last crash.
@@ -262,6 +265,8 @@ impl Driver {
                 repl::MAX_LINE
             ))),
             Input::HandlersDone => self.happen(Event::HandlersDone),
+            // Awaited at the very end, and nowhere else.
+            Input::HooksDone => {}
             Input::Stop {
                 reason,
                 how,
@@ -286,8 +291,11 @@ impl Driver {
         self.tell(Line::new(Who::Monitor).bad(format_args!(
             "the thread `{name}` of the monitor has failed, which is a defect of the library"
         )));
-        let reason = "a thread of the monitor has failed".to_owned();
-        self.stop(reason, How::Clean, exit_code::INTERNAL, Asker::Operator);
+        // What ends already goes on as it was asked to: nobody has asked for more haste.
+        if !self.supervisor.snapshot().stopping {
+            let reason = "a thread of the monitor has failed".to_owned();
+            self.stop(reason, How::Clean, exit_code::INTERNAL, Asker::Operator);
+        }
     }
 
     pub(super) fn stop(&mut self, reason: String, how: How, code: u8, asker: Asker) {
@@ -389,16 +397,45 @@ impl Driver {
         self.settle();
         let until = (!self.forced).then(|| self.hooks_until());
         self.finish_webhook(until);
-        if let Some(until) = until {
-            self.parts
-                .hooks
-                .finish(until.saturating_duration_since(self.world.now()));
+        if let Some(until) = until
+            && self.parts.hooks.close()
+        {
+            self.await_hooks(until);
         }
         self.tell(
             Line::new(Who::Monitor).fact(format_args!("session ended with exit code {code}")),
         );
+        let until = until.filter(|_| !self.forced);
         self.parts.log.flush(self.flush_within(until));
         ExitCode::from(code)
+    }
+
+    fn await_hooks(&mut self, until: Instant) {
+        while !self.forced {
+            match self.world.wait(&self.parts.inbox, Some(until)) {
+                Ok(input) if matches!(*input, Input::HooksDone) => return,
+                Ok(input) => self.forced = self.is_impatient(&input),
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// While the end is waited for: does this ask for it again? As the supervisor takes it until
+    /// then, one signal that comes twice is one.
+    pub(super) fn is_impatient(&self, input: &Input) -> bool {
+        match input {
+            Input::Signal => self
+                .stop_accepted
+                .is_none_or(|at| self.world.now() >= at + SIGNAL_DEBOUNCE),
+            Input::Stop { how, asker, .. } => {
+                *how == How::Force || matches!(asker, Asker::Operator)
+            }
+            Input::Line(line) => matches!(
+                self.parts.commands.resolve(line),
+                Resolved::Builtin(Command::Exit(_))
+            ),
+            _ => false,
+        }
     }
 
     /// What a clean stop has left of its time, in reason.

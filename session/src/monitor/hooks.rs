@@ -4,7 +4,6 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use crossbeam_channel::Sender;
 
@@ -64,14 +63,22 @@ pub(super) struct Hooks {
 }
 
 impl Hooks {
-    /// The key's hook is told at once.
+    /// The key's hook is told at once. The owner learns when all is told, once it has closed them.
     pub(super) fn start(
         on_key: Option<(KeyHook, String)>,
         on_crash: Vec<CrashHook>,
+        inbox: Sender<Box<Input>>,
         log: Log,
     ) -> Result<Hooks> {
         let is_needed = on_key.is_some() || !on_crash.is_empty();
-        let runner = is_needed.then(|| start("session-hooks")).transpose()?;
+        let tell_end = move || {
+            let _ = inbox.send(Box::new(Input::HooksDone));
+        };
+        let start = || Runner::start_with_end("session-hooks", MAX_WAITING, Box::new(tell_end));
+        let runner = is_needed
+            .then(start)
+            .transpose()
+            .map_err(Error::os("start a thread for the program's own code"))?;
         if let (Some(runner), Some((hook, key))) = (&runner, on_key) {
             let log = log.clone();
             runner.offer(move || tell(&log, "session key", caught(|| hook(&key))));
@@ -96,11 +103,9 @@ impl Hooks {
         })
     }
 
-    /// At the very end of the session: waits until all is told, or the time is over.
-    pub(super) fn finish(&mut self, within: Duration) {
-        if let Some(runner) = self.runner.take() {
-            runner.finish(within);
-        }
+    /// Nothing more is to be told; [`Input::HooksDone`] is to come. `false`: there are no hooks.
+    pub(super) fn close(&mut self) -> bool {
+        self.runner.take().is_some()
     }
 }
 
@@ -117,7 +122,10 @@ impl Actions {
     pub(super) fn start(actions: Vec<CommandAction>, log: Log) -> Result<Actions> {
         let is_needed = !actions.is_empty();
         Ok(Actions {
-            runner: is_needed.then(|| start("session-actions")).transpose()?,
+            runner: is_needed
+                .then(|| Runner::start("session-actions", MAX_WAITING))
+                .transpose()
+                .map_err(Error::os("start a thread for the program's own code"))?,
             actions: Arc::new(Mutex::new(actions)),
             log,
         })
@@ -141,10 +149,6 @@ impl Actions {
             });
         })
     }
-}
-
-fn start(name: &str) -> Result<Runner> {
-    Runner::start(name, MAX_WAITING).map_err(Error::os("start a thread for the program's own code"))
 }
 
 fn lock<T>(code: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -238,6 +242,8 @@ pub(super) fn caught(code: impl FnOnce() -> Result<()>) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use crossbeam_channel::bounded;
 
     use super::*;

@@ -59,6 +59,8 @@ pub(crate) enum Input {
     LineTooLong,
     /// The exit handlers of the monitor have ended.
     HandlersDone,
+    /// The hooks, which were closed, have told all that there was to tell.
+    HooksDone,
     Stop {
         reason: String,
         how: How,

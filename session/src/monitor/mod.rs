@@ -139,7 +139,7 @@ fn start(plan: MonitorPlan, passed: Passed, signals: Signals, log: &Log) -> Resu
     let on_key = registered.on_key;
     let key = on_key.is_some().then(SessionKey::generate).transpose()?;
     let on_key = on_key.zip(key.as_ref().map(|key| key.text().to_owned()));
-    let hooks = Hooks::start(on_key, registered.on_crash, log.clone())?;
+    let hooks = Hooks::start(on_key, registered.on_crash, sender.clone(), log.clone())?;
     let actions = Actions::start(registered.actions, log.clone())?;
     // Before the first spawn: a signal that comes while it happens must find its handler.
     sources::signals::obey_stops(sender.clone())?;

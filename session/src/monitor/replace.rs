@@ -8,7 +8,7 @@ use super::driver::Driver;
 use super::spawn::Program;
 use crate::error::{Error, Result};
 use crate::ipc::codec::encode;
-use crate::ipc::message::{ToWorker, Welcome};
+use crate::ipc::message::{ToWorker, Welcome, to_args};
 use crate::log::{Line, Who};
 use crate::machine::{Event, How, State};
 
@@ -26,14 +26,16 @@ impl Driver {
             return;
         }
         match self.new_program() {
-            Ok(program) => {
-                self.candidate = program;
-                self.happen(Event::Reload);
-                // The supervisor may have refused.
-                self.candidate = None;
-            }
+            Ok(program) => self.reload_to(program),
             Err(error) => self.refuse(&error.chain()),
         }
+    }
+
+    fn reload_to(&mut self, program: Option<Arc<Program>>) {
+        self.candidate = program;
+        self.happen(Event::Reload);
+        // The supervisor may have refused.
+        self.candidate = None;
     }
 
     fn replace(&mut self, order: Order) {
@@ -66,7 +68,13 @@ impl Driver {
 
     pub(super) fn checked(&mut self, answer: Result<Arc<Program>, String>, order: Order) {
         self.check = None;
+        let state = self.supervisor.state();
         match answer {
+            // A worker is there again: the program proves itself beside it, or is refused with the
+            // reload.
+            Ok(program) if order == Order::Reload && state != State::BackingOff => {
+                self.reload_to(Some(program));
+            }
             Ok(program) => {
                 self.adopt(program);
                 self.carry_out(order);
@@ -86,8 +94,11 @@ impl Driver {
     }
 
     fn check(&self, program: Arc<Program>, order: Order) -> Result<Check> {
+        // The program's own settings are for its `main`, which does not run; without them this is
+        // short enough to fit into the channel before the program reads.
         let welcome = encode(&ToWorker::Welcome(Welcome {
             check: true,
+            app: to_args(&())?,
             ..self.welcome(0)?
         }))?;
         let spawner = self.parts.recipe.spawner(&program);

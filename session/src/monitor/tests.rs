@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
+use super::candidate::Order;
 use super::driver::{Driver, Parts};
 use super::handle::MonitorHandle;
 use super::hooks::{Actions, Hooks};
@@ -33,7 +34,7 @@ use crate::log::Log;
 use crate::machine::{Asker, Generation, How, SETTLE};
 use crate::process_table::{Condition, Stat};
 use crate::repl::Table;
-use crate::report::ExitStatus;
+use crate::report::{CrashReport, ExitStatus};
 use crate::sys::{Image, Usage, Waker};
 
 const KILLED: ExitStatus = ExitStatus::Signal {
@@ -422,12 +423,12 @@ impl Bench {
             sockets: Sockets::default(),
             recipe: Recipe::new(Image::open_running().unwrap(), 0).unwrap(),
             inbox,
-            sender,
+            sender: sender.clone(),
             log: log.clone(),
             listeners,
             handle,
             key: None,
-            hooks: Hooks::start(None, Vec::new(), log.clone()).unwrap(),
+            hooks: Hooks::start(None, Vec::new(), sender, log.clone()).unwrap(),
             actions: Actions::start(Vec::new(), log).unwrap(),
             commands: Table::new(),
             on_exit: Vec::new(),
@@ -917,5 +918,83 @@ fn a_thread_that_fails_ends_the_session_in_good_order_whatever_else_is_asked() {
         );
         assert_eq!(over.spawns(), 1, "{:?}", over.log);
         assert!(over.deeds.iter().any(|(_, deed)| *deed == Deed::Reap(1)));
+    }
+}
+
+#[test]
+fn a_second_thread_that_fails_does_not_cut_a_clean_stop_short() {
+    let failed = || Input::ThreadFailed("session-probe".to_owned());
+    let over = Bench::new()
+        .react(well_behaved(ms(1), ms(1)))
+        .all_at(ms(100), [failed(), failed()])
+        .run();
+    assert_eq!(over.code, ExitCode::from(70));
+    assert!(was_asked_to_exit(1));
+    // The grace period is the worker's, and only then it is told by a signal.
+    assert_eq!(over.when(&Deed::Terminate(1)), ms(2100), "{:?}", over.log);
+    assert_eq!(over.told("asked again"), 0, "{:?}", over.log);
+}
+
+#[test]
+fn a_session_that_ends_with_its_worker_has_the_output_that_was_read_to_the_last_moment() {
+    // A process that the worker left behind holds its output: the reader gives up after the drain,
+    // and what it has read until then comes a moment later.
+    let over = Bench::with(r#""restart":{"policy":"never"}"#)
+        .react(first_dies(well_behaved(ms(1), ms(1))))
+        .orphans([(4711, Condition::Alive)])
+        .at(ms(100), Input::Died { generation: 1 })
+        .at(ms(100), Input::ChannelClosed { generation: 1 })
+        .at(
+            ms(100) + super::sources::io::DRAIN + ms(20),
+            output_ended(1),
+        )
+        .run();
+    assert_eq!(over.told("| last words of 1"), 1, "{:?}", over.log);
+    assert_eq!(over.told("outlives"), 1, "{:?}", over.log);
+}
+
+#[test]
+fn a_program_that_was_checked_for_a_reload_that_is_refused_is_not_adopted() {
+    // The delay was over before the answer came, and the worker that it started binds its own port.
+    let bench = Bench::new().react(well_behaved(ms(1), ms(1)));
+    let image = Image::open_running().unwrap();
+    let program = bench.driver.parts.recipe.program_of(image).unwrap();
+    let over = bench
+        .at(
+            ms(100),
+            Input::Checked {
+                answer: Ok(program),
+                order: Order::Reload,
+            },
+        )
+        .at(ms(200), stop(How::Clean))
+        .run();
+    assert_eq!(over.told("this worker binds its own port"), 1);
+    assert_eq!(over.told("from the new program"), 0, "{:?}", over.log);
+}
+
+#[test]
+fn whoever_asks_again_does_not_wait_for_hooks_that_hang() {
+    let again: [fn() -> Input; 3] = [
+        || Input::Signal,
+        || stop(How::Clean),
+        || Input::Line("exit force".to_owned()),
+    ];
+    for ask in again {
+        let (gate, closed) = bounded::<()>(0);
+        let mut bench = Bench::with(r#""restart":{"policy":"never"}"#)
+            .react(first_dies(well_behaved(ms(1), ms(1))))
+            .all_at(ms(100), died(1))
+            .at(ms(800), ask());
+        let parts = &mut bench.driver.parts;
+        let hook = Box::new(move |_: &CrashReport| {
+            let _ = closed.recv();
+            Ok(())
+        });
+        let (inbox, log) = (parts.sender.clone(), parts.log.clone());
+        parts.hooks = Hooks::start(None, vec![hook], inbox, log).unwrap();
+        let over = bench.run();
+        assert_eq!(over.took, ms(800), "{:?}", over.log);
+        drop(gate);
     }
 }

@@ -17,7 +17,7 @@ use super::spawn::{self, Spawner};
 use crate::config::Config;
 use crate::error::Error;
 use crate::log::{Line, Who};
-use crate::machine::{How, State, Time};
+use crate::machine::{State, Time};
 use crate::report::CrashReport;
 use crate::sys::{self, Interest, Poll};
 use crate::thread;
@@ -147,7 +147,7 @@ impl Driver {
     }
 
     fn await_deliveries(&mut self, until: Instant) {
-        loop {
+        while !self.forced {
             self.send_news();
             if !self.webhook.is_under_way() {
                 return;
@@ -156,11 +156,7 @@ impl Driver {
                 Ok(input) => match *input {
                     Input::Delivered(outcome) => self.delivered(outcome),
                     // Who asks again does not want to wait.
-                    Input::Signal
-                    | Input::Stop {
-                        how: How::Force, ..
-                    } => return,
-                    _ => {}
+                    other => self.forced = self.is_impatient(&other),
                 },
                 Err(_) => return,
             }
