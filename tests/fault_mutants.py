@@ -310,6 +310,13 @@ MUTANTS = [
     ("G04", "whatever can be opened is read", "session/src/config/load.rs",
      "    if !metadata.is_file() {", "    if false && !metadata.is_file() {",
      "tests/tests/faults_g.rs::g04_what_is_no_ordinary_file_is_refused_at_once"),
+    ("G04", "a file is read piece by piece, by its name", "session/src/config/load.rs",
+     "    file.take(limit)\n        .read_to_end(&mut bytes)\n",
+     "    let first = file.take(1024).read_to_end(&mut bytes).map_err(unreadable)? as u64;\n"
+     "    let mut file = open(path).map_err(unreadable)?;\n"
+     "    let _ = io::Seek::seek(&mut file, io::SeekFrom::Start(first));\n"
+     "    file.take(limit)\n        .read_to_end(&mut bytes)\n",
+     "tests/tests/faults_g.rs::g04_a_file_that_is_replaced_while_it_is_read_is_read_as_it_was"),
     ("G05", "a file that was named may be absent", "session/src/config/load.rs",
      "            if explicit {", "            if false && explicit {",
      "tests/tests/faults_g.rs::g05_a_file_that_is_not_there_and_a_value_that_is_none_change_nothing"),
@@ -346,6 +353,10 @@ MUTANTS = [
      "        Image::unpinned(std::path::absolute(path_at_start()?)?)\n",
      "        Err(io::ErrorKind::Unsupported.into())\n",
      "tests/tests/faults_i.rs::i02_without_proc_it_runs_and_says_so_once"),
+    ("I03", "a process that is not permitted is a file that may not be executed", MONITOR + "effects.rs",
+     "outcome.as_ref().is_err_and(Error::is_access_denied)",
+     "outcome.as_ref().is_err_and(|error| error.chain().contains(\"not permitted\"))",
+     "tests/tests/faults_i.rs::i03_a_filter_that_refuses_new_threads_and_processes_is_told_as_what_it_is"),
     # Handing on of listening sockets.
     ("J01", "the listener goes with its worker", MONITOR + "driver.rs",
      "        self.repair_listeners();\n", "        self.parts.sockets = Sockets::default();\n",

@@ -5,6 +5,7 @@
 
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from typing import NamedTuple
 # A test that takes longer hangs, and a defect that makes a test hang is seen. A row of the fault
 # matrix has a limit of its own, which is less.
 LIMIT_SECONDS = 200
+PANIC = re.compile(r"panicked at (tests|examples|session)/\S*\.rs:\d")
 
 
 class Mutant(NamedTuple):
@@ -107,12 +109,10 @@ def git(root, *command):
 
 
 def first_words(told):
-    """Of the test that failed: the innermost panic is the reason."""
+    """Of the test that failed. What ran inside of another test comes last, and is the reason."""
     lines = told.splitlines()
-    for at, line in enumerate(lines):
-        if "panicked at " in line and at + 1 < len(lines):
-            return lines[at + 1].strip()[:160]
-    return ""
+    panics = [at for at, line in enumerate(lines[:-1]) if PANIC.search(line)]
+    return lines[panics[-1] + 1].strip()[:160] if panics else ""
 
 
 def expect_passing(copy, mutants):
