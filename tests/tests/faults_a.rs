@@ -51,9 +51,13 @@ fn pid_in(answer: &str) -> u32 {
 #[test]
 fn a01_a_worker_killed_at_any_point_is_replaced() {
     row(&[], || {
-        // Before its hello, during the handshake, before it serves, and after.
-        let mut session = Start::config(AT_ONCE).run(FAULTY);
+        // Before its hello, which the first ones say late, during the handshake, before it serves,
+        // and after.
+        let mut session = Start::config(AT_ONCE).args(&["late"]).run(FAULTY);
         for step in 0..60 {
+            if step == 10 {
+                set_mode(&session, "");
+            }
             let worker = session.expect_spawn();
             thread::sleep(Duration::from_millis(step));
             assert!(send(worker, Signal::SIGKILL));

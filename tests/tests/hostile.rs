@@ -193,9 +193,12 @@ fn every_bad_line_is_skipped_and_the_next_one_is_heard() {
         let (_, after) = line.split_once("lifecycle phase (").unwrap();
         let count: usize = after.split(' ').next().unwrap().parse().unwrap();
         session.enter("status");
-        session.expect("dropped: ");
+        let dropped = session.expect("dropped: ");
+        let dropped: usize = dropped.rsplit(' ').next().unwrap().parse().unwrap();
         let log = lives_and_ends(session);
         assert!(count > 30, "{log}");
+        // Counted at 1, 2, 4, 8, …, and there was one at least before each good line.
+        assert!(dropped > count / 2, "{log}");
         for index in 0..count {
             assert!(log.contains(&format!("(good line {index})")), "{log}");
         }
