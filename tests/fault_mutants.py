@@ -198,11 +198,16 @@ MUTANTS = [
      "if heard.words > MAX_WORDS_PER_SECOND\n", "if heard.words > 1_000_000 * MAX_WORDS_PER_SECOND\n",
      "tests/tests/hostile.rs::a_flood_of_good_lines_is_capped_and_told"),
     ("D05", "a worker that does not read is waited for", MONITOR + "outbox.rs",
-     "WouldBlock => {}\n                Err(_) => {",
-     "WouldBlock => {\n"
-     "                    let mut wait = [sys::Poll::new(self.socket.as_fd(), sys::Interest::Write)];\n"
-     "                    let _ = sys::poll(&mut wait, None);\n"
-     "                }\n                Err(_) => {",
+     "                Ok(count) => written = count,\n",
+     "                Ok(count) => {\n"
+     "                    written = count;\n"
+     "                    while written < line.len() {\n"
+     "                        let mut wait = [sys::Poll::new(self.socket.as_fd(), sys::Interest::Write)];\n"
+     "                        let _ = sys::poll(&mut wait, None);\n"
+     "                        let rest = &line[written..];\n"
+     "                        written += sys::write_nonblocking(self.socket.as_fd(), rest).unwrap_or(0);\n"
+     "                    }\n"
+     "                }\n",
      "tests/tests/hostile.rs::a_worker_that_never_reads_holds_up_nobody"),
     ("D05", "what waits for a worker has no bound", MONITOR + "outbox.rs",
      "unsent.bytes.len() + line.len() > MAX_UNSENT", "unsent.bytes.len() + line.len() > 4096 * MAX_UNSENT",

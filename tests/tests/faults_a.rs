@@ -101,10 +101,18 @@ fn a01_a_request_to_a_worker_that_dies_ends_at_once() {
 #[test]
 fn a02_every_way_to_die_at_once_is_within_the_budget() {
     row(&[], || {
-        for mode in ["exit=0", "exit=1", "abort"] {
-            let config = r#""restart":{"minDelaySeconds":0.02,"jitter":0,"maxFailures":4},"pollingRoute":null"#;
-            let mut session = Start::config(config).run(FAULTY);
-            session.expect("ready");
+        let modes = ["exit=0", "exit=1", "abort"];
+        // Those that are never ready, and those that are by their handshake.
+        for (mode, route) in modes
+            .into_iter()
+            .flat_map(|mode| [(mode, r#""/""#), (mode, "null")])
+        {
+            let config = format!(
+                r#""restart":{{"minDelaySeconds":0.02,"jitter":0,"maxFailures":4}},"pollingRoute":{route}"#
+            );
+            let mut session = Start::config(&config).run(FAULTY);
+            session.expect_spawn();
+            session.expect("__server__: ");
             set_mode(&session, mode);
             let killed = pid_in(&session.get("/").replace(", generation 1", ""));
             send(killed, Signal::SIGKILL);
