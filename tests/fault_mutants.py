@@ -258,7 +258,7 @@ MUTANTS = [
      "                            connection.hear_out();\n",
      "                            connection.hear_out();\n"
      "                            connection.outputs = [None, None];\n",
-     "examples/tests/lifecycle.rs::the_last_output_is_complete_even_after_100_kb_and_an_abort"),
+     "session/src/monitor/sources/io/tests.rs::what_a_dead_worker_had_written_is_read_after_its_death"),
     ("E05", "little is kept of the output", "session/src/output.rs",
      "TAIL_BYTES: usize = 64 * 1024;", "TAIL_BYTES: usize = 4 * 1024;",
      "examples/tests/lifecycle.rs::the_last_output_is_complete_even_after_100_kb_and_an_abort"),
