@@ -303,11 +303,12 @@ MUTANTS = [
     ("G01", "a file that is wrong is none", "session/src/config/load.rs",
      "parse(&bytes, &name).map_err(LoadError::Invalid)?", "parse(&bytes, &name).unwrap_or_default()",
      "tests/tests/faults_g.rs::g01_a_configuration_that_is_refused_starts_nothing"),
-    ("G02", "a delay of 0 is the default", MONITOR + "policy.rs",
-     "            min: restart.min_delay,\n",
-     "            min: match restart.min_delay.is_zero() {\n"
-     "                true => std::time::Duration::from_millis(100),\n"
-     "                false => restart.min_delay,\n            },\n",
+    ("G02", "0 and false count as absent", "session/src/config/section.rs",
+     "            .map(|member| &member.value)\n    }\n\n    pub(super) fn path",
+     "            .map(|member| &member.value)\n"
+     "            .filter(|node| !matches!(&node.json, Json::Bool(false)))\n"
+     "            .filter(|node| !matches!(&node.json, Json::Number(digits) if digits.trim_matches('0').is_empty()))\n"
+     "    }\n\n    pub(super) fn path",
      "tests/tests/faults_g.rs::g02_what_is_false_or_zero_on_purpose_is_kept"),
     ("G03", "values may be nested to any depth", "session/src/config/json.rs",
      "let node = reader.value(MAX_DEPTH)?;", "let node = reader.value(4096 * MAX_DEPTH)?;",
