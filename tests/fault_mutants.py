@@ -308,7 +308,7 @@ MUTANTS = [
      "options.iter().any(|option| option.eq_ignore_ascii_case(token))",
      "tests/tests/faults_f.rs::f03_near_misses_are_refused_and_do_nothing"),
     ("F04", "a typed line has no limit", MONITOR + "sources/repl.rs",
-     "LineBuffer::with_limit(MAX_LINE)", "LineBuffer::with_limit(4096 * MAX_LINE)",
+     "LineBuffer::with_limit(MAX_LINE)", "LineBuffer::with_limit(usize::MAX)",
      "tests/tests/faults_f.rs::f04_lines_of_any_length_and_kind_are_refused_and_the_next_one_works"),
     ("F05", "an action's panic is not caught", MONITOR + "hooks.rs",
      "    match catch_unwind(AssertUnwindSafe(code)) {",
