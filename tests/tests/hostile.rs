@@ -173,7 +173,17 @@ fn a_flood_of_bad_lines_is_counted_and_told() {
 #[test]
 fn a_flood_of_crashes_is_one_crash() {
     row(&[], || {
-        survives_a_flood("crash-flood", &["crash event detected"]);
+        for mode in ["crash-flood", "small-crash-flood"] {
+            let mut session = start(mode, "");
+            session.expect("crash event detected");
+            session.expect("crash report, generation 1: ");
+            let log = lives_and_ends(session);
+            let reports = log.matches("crash report, generation 1: ").count();
+            assert_eq!(reports, 1, "{mode}: {log}");
+            // Two hundred words in a second are heard, and as many crashes beyond them.
+            let told = log.matches("crash event detected").count();
+            assert!(told < 2_000, "{mode}: told {told} times");
+        }
     });
 }
 
