@@ -82,10 +82,10 @@ class Copy:
             return "hung", f"ended after {LIMIT_SECONDS} s"
         finally:
             self.end_leftovers()
-        if self.skips.exists():
-            return "skipped", self.skips.read_text().strip()
         if process.returncode:
             return "failed", told
+        if self.skips.exists():
+            return "skipped", self.skips.read_text().strip()
         # A filter that fits nothing is no proof of anything.
         found = any(
             line.startswith("test result: ok. ") and not line.startswith("test result: ok. 0 passed")
