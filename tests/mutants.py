@@ -6,16 +6,16 @@
 
 The first seven are defects that the system which this one re-imagines has had. Each is applied to a
 copy of the last commit, and a mutant that does not compile, or that no test sees, fails the run.
+Those of the fault matrix are in `fault_mutants.py`.
 
 Beside these, `cargo mutants -p session -f 'session/src/machine/*.rs' -f session/src/ipc/codec.rs
 -f 'session/src/config/*.rs' -- --lib` tries every small change (`cargo install cargo-mutants`, hours).
 """
 
-import os
-import pathlib
-import subprocess
 import sys
-import tempfile
+
+sys.dont_write_bytecode = True
+import mutation  # noqa: E402
 
 MACHINE = "session/src/machine/"
 
@@ -60,51 +60,6 @@ MUTANTS = [
      "                if !std::mem::replace(&mut self.probes.told_obstacle, true) {", "machine"),
 ]
 
+TARGET = ("-p", "session", "--lib")
 
-def run(folder, *command, **options):
-    return subprocess.run(command, cwd=folder, text=True, capture_output=True, **options)
-
-
-def verdict(copy, environment, mutant):
-    """In one word, whether a test saw it."""
-    _, _, file, before, after, tests = mutant
-    path = copy / file
-    source = path.read_text()
-    if source.count(before) != 1:
-        return f"stale: `{before.strip()}` stands {source.count(before)} times in {file}"
-    path.write_text(source.replace(before, after))
-    try:
-        result = run(copy, "cargo", "test", "-q", "-p", "session", "--lib", tests, env=environment)
-    finally:
-        path.write_text(source)
-    if "test result: FAILED" in result.stdout:
-        return "seen"
-    if result.returncode:
-        return "does not compile:\n" + result.stderr[-2000:]
-    return "SURVIVED"
-
-
-def main(names):
-    known = [mutant[0] for mutant in MUTANTS]
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        sys.exit(f"expected names of mutants ({', '.join(known)}), found {', '.join(unknown)}")
-    root = pathlib.Path(__file__).resolve().parents[1]
-    bad = 0
-    with tempfile.TemporaryDirectory() as folder:
-        copy = pathlib.Path(folder) / "copy"
-        run(root, "git", "worktree", "add", "--detach", str(copy), "HEAD", check=True)
-        environment = dict(os.environ, CARGO_TARGET_DIR=str(pathlib.Path(folder) / "target"))
-        try:
-            for mutant in MUTANTS:
-                if names and mutant[0] not in names:
-                    continue
-                outcome = verdict(copy, environment, mutant)
-                bad += outcome != "seen"
-                print(f"{mutant[0]:4} {outcome:9} {mutant[1]}", flush=True)
-        finally:
-            run(root, "git", "worktree", "remove", "--force", str(copy))
-    sys.exit(f"{bad} mutants were not seen" if bad else 0)
-
-
-main(sys.argv[1:])
+mutation.main([mutation.Mutant(*five, TARGET, (tests,)) for *five, tests in MUTANTS], sys.argv[1:])

@@ -109,8 +109,14 @@ impl Error {
         }
     }
 
-    pub(crate) fn is_permission_denied(&self) -> bool {
+    fn is_permission_denied(&self) -> bool {
         matches!(self, Error::Os { source, .. } | Error::Bind { source, .. } if source.kind() == io::ErrorKind::PermissionDenied)
+    }
+
+    /// A file that may not be executed. What else is not permitted, a new process by a filter of
+    /// system calls for one, has a number of its own.
+    pub(crate) fn is_access_denied(&self) -> bool {
+        matches!(self, Error::Os { source, .. } if source.raw_os_error() == Some(libc::EACCES))
     }
 
     pub(crate) fn os(doing: &'static str) -> impl FnOnce(io::Error) -> Error {

@@ -51,9 +51,13 @@ fn pid_in(answer: &str) -> u32 {
 #[test]
 fn a01_a_worker_killed_at_any_point_is_replaced() {
     row(&[], || {
-        // Before its hello, during the handshake, before it serves, and after.
-        let mut session = Start::config(AT_ONCE).run(FAULTY);
+        // Before its hello, which the first ones say late, during the handshake, before it serves,
+        // and after.
+        let mut session = Start::config(AT_ONCE).args(&["late"]).run(FAULTY);
         for step in 0..60 {
+            if step == 10 {
+                set_mode(&session, "");
+            }
             let worker = session.expect_spawn();
             thread::sleep(Duration::from_millis(step));
             assert!(send(worker, Signal::SIGKILL));
@@ -97,10 +101,18 @@ fn a01_a_request_to_a_worker_that_dies_ends_at_once() {
 #[test]
 fn a02_every_way_to_die_at_once_is_within_the_budget() {
     row(&[], || {
-        for mode in ["exit=0", "exit=1", "abort"] {
-            let config = r#""restart":{"minDelaySeconds":0.02,"jitter":0,"maxFailures":4},"pollingRoute":null"#;
-            let mut session = Start::config(config).run(FAULTY);
-            session.expect("ready");
+        let modes = ["exit=0", "exit=1", "abort"];
+        // Those that are never ready, and those that are by their handshake.
+        for (mode, route) in modes
+            .into_iter()
+            .flat_map(|mode| [(mode, r#""/""#), (mode, "null")])
+        {
+            let config = format!(
+                r#""restart":{{"minDelaySeconds":0.02,"jitter":0,"maxFailures":4}},"pollingRoute":{route}"#
+            );
+            let mut session = Start::config(&config).run(FAULTY);
+            session.expect_spawn();
+            session.expect("__server__: ");
             set_mode(&session, mode);
             let killed = pid_in(&session.get("/").replace(", generation 1", ""));
             send(killed, Signal::SIGKILL);

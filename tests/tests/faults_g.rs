@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use session_tests::faults::row;
+use session_tests::faults::{Need, row};
+use session_tests::inject::{from_the_start, until};
 use session_tests::processes::{hidden_in, resources};
 use session_tests::running::{Running, Start, folder};
 
@@ -192,6 +193,43 @@ fn g04_what_is_no_ordinary_file_is_refused_at_once() {
         session.expect_spawn();
         ends(session);
         fs::remove_dir_all(room).unwrap();
+    });
+}
+
+/// Has the process this file open, as the system names it?
+fn has_open(pid: u32, file: &Path) -> bool {
+    let open = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten();
+    open.filter_map(|entry| fs::read_link(entry.path()).ok())
+        .any(|target| target == file)
+}
+
+#[test]
+fn g04_a_file_that_is_replaced_while_it_is_read_is_read_as_it_was() {
+    row(&[Need::Program("strace")], || {
+        // What differs stands at both ends, too far apart for one read.
+        let version = format!(
+            r#""masterIdentifier":"before","app":"{}","workerIdentifier":"before-worker""#,
+            "x".repeat(64 * 1024)
+        );
+        // The first read of that file has happened, and takes its time to come back.
+        let mut args = from_the_start("read", "delay_exit=1000000:when=1");
+        args.extend(["-P", "session.config.json", SICK].map(str::to_owned));
+        let mut command = Command::new("strace");
+        command.args(args);
+        let mut session = Start::config(&version).run_piped(command);
+        let folder = session.folder().canonicalize().unwrap();
+        let [file, next] = ["session.config.json", "next"].map(|name| folder.join(name));
+        let monitor = session.child.id();
+        until("it has the file open", || has_open(monitor, &file));
+        let other = fs::read_to_string(&file).unwrap();
+        fs::write(&next, other.replace("before", "afterwards")).unwrap();
+        fs::rename(&next, &file).unwrap();
+        let replaced = PathBuf::from(format!("{} (deleted)", file.display()));
+        assert!(has_open(monitor, &replaced), "it had read it before");
+        session.expect("before: spawned new");
+        session.expect("before-worker: listening on");
+        let log = ends(session);
+        assert!(!log.contains("afterwards"), "{log}");
     });
 }
 

@@ -83,7 +83,8 @@ fn h03_hooks_that_fail_or_panic_are_told_and_delay_nothing() {
             worker = session.worker(Some(worker));
         }
         let after = resources(session.child.id());
-        assert!(after.threads <= before.threads, "{before:?} {after:?}");
+        // Where a probe of a dead worker is under way, a second thread probes the next one.
+        assert!(after.threads <= before.threads + 1, "{before:?} {after:?}");
         let log = ends(session);
         assert!(
             log.contains("distribution of session key failed: no mail today"),

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use session_tests::faults::{Need, row};
-use session_tests::inject::{Group, send};
+use session_tests::inject::{Group, Window, from_the_start, send};
 use session_tests::running::{Running, Start};
 
 const FAULTY: &str = env!("CARGO_BIN_EXE_faulty");
@@ -280,6 +280,42 @@ fn i03_calls_that_a_sandbox_does_not_know_are_not_needed() {
             ]));
             lives(&mut session);
         }
+    });
+}
+
+#[test]
+fn i03_a_filter_that_refuses_new_threads_and_processes_is_told_as_what_it_is() {
+    row(&[STRACE], || {
+        // The C library knows another call only for one that is not there, and so there is no
+        // thread: one error, before anything is bound or started.
+        let mut args = from_the_start("clone3,clone", "error=EPERM");
+        args.push(FAULTY.to_owned());
+        let mut strace = Command::new("strace");
+        strace.args(args);
+        let mut session = Start::config(AT_ONCE).run_piped(strace);
+        assert_eq!(session.wait().0.code(), Some(77));
+        let told = session.rest();
+        assert_eq!(told.lines().count(), 1, "{told}");
+        assert!(told.starts_with("session: could not start "), "{told}");
+        assert!(told.contains("Operation not permitted"), "{told}");
+        // One that comes while the session runs costs a restart like any other obstacle, and is
+        // not mistaken for a file that may not be executed.
+        let mut session = Start::config(AT_ONCE).run(FAULTY);
+        let worker = session.expect_spawn();
+        session.expect_ready();
+        let window = Window::open(session.child.id(), "clone3,clone", "error=EPERM");
+        send(worker, Signal::SIGKILL);
+        for _ in 0..3 {
+            let line = session.expect("the worker could not be started: ");
+            assert!(line.contains("Operation not permitted"), "{line}");
+            session.expect("starting the next worker in ");
+        }
+        window.close();
+        session.expect_spawn();
+        session.expect_ready();
+        ends(&mut session);
+        let log = session.rest();
+        assert!(!log.contains("executed"), "{log}");
     });
 }
 

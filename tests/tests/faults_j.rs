@@ -2,8 +2,10 @@
 //! `zero_downtime.rs` of the examples.
 #![cfg(target_os = "linux")]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::TcpListener;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use nix::sys::signal::Signal;
@@ -52,6 +54,15 @@ fn j03_what_a_worker_starts_has_no_socket_of_the_session() {
     });
 }
 
+/// What its descriptors lead to, without the streams that it writes to.
+fn targets(pid: u32) -> BTreeSet<PathBuf> {
+    let open = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten();
+    let others = open.filter(|entry| !["1", "2"].iter().any(|fd| entry.file_name() == *fd));
+    others
+        .filter_map(|entry| fs::read_link(entry.path()).ok())
+        .collect()
+}
+
 #[test]
 fn j03_a_worker_has_no_descriptor_of_the_monitor() {
     row(&[], || {
@@ -67,6 +78,10 @@ fn j03_a_worker_has_no_descriptor_of_the_monitor() {
         }
         session.get("/");
         assert_eq!(descriptors(worker), first);
+        // What the launcher of all this has left open goes through, to any process.
+        let own = &targets(worker) - &targets(std::process::id());
+        let both = &own & &targets(session.child.id());
+        assert_eq!(both.len(), 1, "the held listener alone: {both:?}");
         ends(session);
     });
 }

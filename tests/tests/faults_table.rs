@@ -1,6 +1,6 @@
 //! `FAULTS.md` says which test holds which row, and `SECURITY.md` which test holds which rule. They
 //! cannot lie: every test that they name exists, and every test of a row is named, as is every test
-//! of the hostile worker.
+//! of the hostile worker. Each row that is most wanted has a defect that one of its tests must see.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -117,5 +117,24 @@ fn every_test_of_a_row_is_in_the_table() {
                 .any(|line| line.starts_with(&row) && line.contains(&reference));
             assert!(named, "{reference} is not in the row {id}");
         }
+    }
+}
+
+#[test]
+fn every_row_of_priority_p0_has_a_defect_that_its_test_must_see() {
+    let script = fs::read_to_string(root().join("tests/fault_mutants.py")).unwrap();
+    let rows = rows();
+    let mut seen = BTreeSet::new();
+    for mutant in script.split("\n    (\"").skip(1) {
+        let (id, rest) = mutant.split_once('"').unwrap();
+        let mut texts = rest.split('"').filter(|text| text.contains(".rs::"));
+        let test = format!("`{}`", texts.next().unwrap());
+        let row = rows.iter().find(|row| row[0] == id);
+        let row = row.unwrap_or_else(|| panic!("there is no row {id}"));
+        assert!(row[3].contains(&test), "{id} does not name {test}");
+        seen.insert(id);
+    }
+    for row in rows.iter().filter(|row| row[1] == "P0") {
+        assert!(seen.contains(row[0].as_str()), "{} has none", row[0]);
     }
 }

@@ -173,7 +173,17 @@ fn a_flood_of_bad_lines_is_counted_and_told() {
 #[test]
 fn a_flood_of_crashes_is_one_crash() {
     row(&[], || {
-        survives_a_flood("crash-flood", &["crash event detected"]);
+        for mode in ["crash-flood", "small-crash-flood"] {
+            let mut session = start(mode, "");
+            session.expect("crash event detected");
+            session.expect("crash report, generation 1: ");
+            let log = lives_and_ends(session);
+            let reports = log.matches("crash report, generation 1: ").count();
+            assert_eq!(reports, 1, "{mode}: {log}");
+            // Two hundred words in a second are heard, and as many crashes beyond them.
+            let told = log.matches("crash event detected").count();
+            assert!(told < 2_000, "{mode}: told {told} times");
+        }
     });
 }
 
@@ -193,9 +203,12 @@ fn every_bad_line_is_skipped_and_the_next_one_is_heard() {
         let (_, after) = line.split_once("lifecycle phase (").unwrap();
         let count: usize = after.split(' ').next().unwrap().parse().unwrap();
         session.enter("status");
-        session.expect("dropped: ");
+        let dropped = session.expect("dropped: ");
+        let dropped: usize = dropped.rsplit(' ').next().unwrap().parse().unwrap();
         let log = lives_and_ends(session);
         assert!(count > 30, "{log}");
+        // Counted at 1, 2, 4, 8, …, and there was one at least before each good line.
+        assert!(dropped > count / 2, "{log}");
         for index in 0..count {
             assert!(log.contains(&format!("(good line {index})")), "{log}");
         }

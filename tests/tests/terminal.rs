@@ -182,10 +182,12 @@ fn in_the_background_it_supervises_and_in_the_foreground_it_obeys() {
     assert_ne!(i64::from(monitor.group), monitor.foreground);
     is_idle(monitor.pid, Duration::from_secs(2));
     // What is typed ahead is another's: it may lie there, readable, and is not for the monitor.
-    session.enter("sleep 2");
+    session.enter("until test -e go; do sleep 0.1; done");
     // (Written so that its echo is not its outcome.)
     session.enter("echo not for ${NOBODY:-it}");
+    // It lies there for all of this time, however often one looks.
     is_idle(monitor.pid, Duration::from_millis(1500));
+    fs::write(session.folder().join("go"), "").unwrap();
     session.expect("not for it");
     comes_back(&session, worker);
     // The log goes on although `tostop` is set.

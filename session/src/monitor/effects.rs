@@ -49,7 +49,7 @@ impl Driver {
         self.restarts = generation - 1;
         let is_trial = self.candidate.is_some();
         let mut outcome = self.try_spawn(generation);
-        if outcome.as_ref().is_err_and(Error::is_permission_denied)
+        if outcome.as_ref().is_err_and(Error::is_access_denied)
             && !is_trial
             && self.move_to_memory()
         {

@@ -166,8 +166,9 @@ impl Foe {
             )?,
             "bad-flood" => self.flood(&bad_lines())?,
             "bad-lines" => self.each_bad_line()?,
-            "crash-flood" => {
-                let crash = json!({ "crash": { "panic": { "message": "x".repeat(900_000),
+            "crash-flood" | "small-crash-flood" => {
+                let length = if mode == "crash-flood" { 900_000 } else { 9 };
+                let crash = json!({ "crash": { "panic": { "message": "x".repeat(length),
                     "location": null, "thread": "x", "backtrace": null } } });
                 self.flood(&[crash.to_string().into_bytes()])?;
             }

@@ -148,6 +148,9 @@ impl Ward {
         match route {
             "/panic" => panic!("a visitor's"),
             "/panic-twice" => {
+                // While this ends, a thread that is not stopped would go on.
+                let slowly = |_: &_| thread::sleep(Duration::from_millis(300));
+                drop(self.worker.on_exit(slowly));
                 let _second = PanicsOnDrop;
                 panic!("the first of two")
             }

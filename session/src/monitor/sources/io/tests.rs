@@ -515,6 +515,17 @@ fn a_worker_that_is_not_dead_is_never_forgotten() {
 }
 
 #[test]
+fn what_a_dead_worker_had_written_is_read_after_its_death() {
+    let mut bench = Bench::greeted();
+    let mut stdout = bench.stdout.as_ref().unwrap();
+    stdout.write_all(b"last words\n").unwrap();
+    bench.drain(GENERATION, Duration::from_secs(20));
+    bench.reader.end_drained();
+    bench.end_outputs();
+    assert_eq!(bench.reader.connections[0].tail.text(), "last words\n");
+}
+
+#[test]
 fn a_dead_worker_with_nothing_open_is_over_before_its_time() {
     let mut bench = Bench::greeted();
     bench.drain(GENERATION, Duration::from_secs(20));
