@@ -1,5 +1,6 @@
 //! Ways to end a session: each in its time, by the clock, with nothing left running.
 
+use std::process::Command;
 use std::time::Duration;
 
 use session_tests::running::{PATIENCE, Running, Start, expect_gone};
@@ -33,7 +34,12 @@ fn clean_by_command_and_by_signal() {
     let log = expect_end(session, pid, GRACE);
     assert!(!log.contains("SIGTERM"), "{log}");
     for signal in ["TERM", "INT", "HUP"] {
-        let (session, pid) = start();
+        // Whoever runs the tests under `nohup` would hand that on.
+        let mut command = Command::new("env");
+        command.args(["--default-signal=HUP", CHAOS]);
+        let mut session = Start::config(CONFIG).run_piped(command);
+        let pid = session.expect_spawn();
+        session.expect_ready();
         session.signal(signal);
         expect_end(session, pid, GRACE);
     }

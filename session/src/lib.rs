@@ -135,7 +135,8 @@
 //! # Platforms
 //!
 //! Linux is where it is tested. macOS and FreeBSD compile; there, without `/proc`, workers are
-//! started from the path of the executable, and a stranger on the port is not recognised.
+//! started from the path of the executable, and a stranger on the port is not recognised. What a
+//! worker leaves behind outside its process group goes to process 1 there, on Linux to the monitor.
 //! `SESSION_DISABLE=1` runs the program's main with no monitor, for debuggers.
 
 #[cfg(not(unix))]
@@ -162,6 +163,7 @@ mod monitor;
 mod near;
 mod output;
 mod probe;
+mod process_table;
 mod repl;
 mod report;
 mod slot;

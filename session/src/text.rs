@@ -74,7 +74,11 @@ pub(crate) fn lossy(bytes: &[u8]) -> Cow<'_, str> {
 /// `1 probe`, `2 probes`.
 pub(crate) fn count(number: impl Into<u64>, one: &str) -> String {
     let number = number.into();
-    let ending = if number == 1 { "" } else { "s" };
+    let ending = match (number, one.ends_with('s')) {
+        (1, _) => "",
+        (_, true) => "es",
+        (_, false) => "s",
+    };
     format!("{number} {one}{ending}")
 }
 

@@ -49,8 +49,29 @@ impl Window {
     /// If strace cannot be attached.
     #[must_use]
     pub fn open(pid: u32, calls: &str, fault: &str) -> Window {
+        Window::attach(&["-f"], pid, calls, fault)
+    }
+
+    /// The same for the one thread of that name.
+    ///
+    /// # Panics
+    /// If there is none, or strace cannot be attached.
+    #[must_use]
+    pub fn of_thread(pid: u32, name: &str, calls: &str, fault: &str) -> Window {
+        let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+        let mut threads = threads.map(|thread| thread.unwrap().path());
+        let thread = threads.find(|thread| {
+            fs::read_to_string(thread.join("comm")).is_ok_and(|found| found.trim_end() == name)
+        });
+        let thread = thread.unwrap_or_else(|| panic!("no thread `{name}`"));
+        let id = thread.file_name().unwrap().to_str().unwrap();
+        Window::attach(&[], id.parse().unwrap(), calls, fault)
+    }
+
+    fn attach(options: &[&str], id: u32, calls: &str, fault: &str) -> Window {
         let mut strace = Command::new("strace")
-            .args(["-f", "-o", "/dev/null", "-p", &pid.to_string()])
+            .args(options)
+            .args(["-o", "/dev/null", "-p", &id.to_string()])
             .args(["-e", &format!("trace={calls}")])
             .args(["-e", &format!("inject={calls}:{fault}")])
             .stdin(Stdio::null())

@@ -320,10 +320,50 @@ fn a07_what_a_worker_leaves_in_its_group_goes_before_the_next_one_starts() {
             Process::of(child).is_none_or(|process| process.state == 'Z')
         });
         session.expect_ready();
-        // What has left the group is none of the session's, and stands in nobody's way.
-        assert!(Process::of(escaped).is_some_and(|process| process.state != 'Z'));
+        // What has left the group is told, is left alone, and is reaped when it dies.
+        session.expect(&format!(
+            "1 process in no worker's group outlives whoever started it: pid {escaped} (sleep)"
+        ));
+        let process = Process::of(escaped).unwrap();
+        assert_eq!(process.parent, session.child.id());
+        assert_ne!(process.state, 'Z');
+        let lines = session.get("/escape");
+        let second = pid_in(lines.split("child").nth(1).unwrap());
+        until("it has left the group", || {
+            Process::of(second).is_some_and(|process| process.group == second)
+        });
+        session.enter("restart force");
+        // Each is told once.
+        session.expect(&format!("whoever started it: pid {second} (sleep)"));
+        for orphan in [escaped, second] {
+            send(orphan, Signal::SIGKILL);
+            until("it is reaped", || Process::of(orphan).is_none());
+        }
+        assert_eq!(children_of(session.child.id()).len(), 1);
         expect_end(session, 0);
-        send(escaped, Signal::SIGKILL);
+    });
+}
+
+#[test]
+fn a07_a_child_of_the_monitors_own_is_left_to_it() {
+    row(&[], || {
+        let mut session = Start::config(AT_ONCE).args(&["own-child"]).run(FAULTY);
+        let worker = session.expect_spawn();
+        session.expect_ready();
+        for _ in 0..20 {
+            session.get("/escape");
+        }
+        send(worker, Signal::SIGKILL);
+        session.expect("20 processes in no worker's group");
+        let monitor = session.child.id();
+        let orphans = children_of(monitor).into_iter().map(|(pid, _)| pid);
+        for orphan in orphans.filter(|pid| Process::of(*pid).unwrap().group == *pid) {
+            send(orphan, Signal::SIGKILL);
+        }
+        // Its status is the program's to read: who reaped it would take that away.
+        session.enter("own");
+        session.expect("own child: Ok(ExitStatus(unix_wait_status(768)))");
+        expect_end(session, 0);
     });
 }
 
@@ -467,6 +507,23 @@ fn a11_no_thread_to_be_had_later_delays_nothing() {
         assert_eq!(status.code(), Some(0));
         assert!(took < Duration::from_secs(3), "{took:?}");
         window.close();
+    });
+}
+
+#[test]
+fn a11_a_thread_that_panics_ends_the_session_in_good_order() {
+    row(&[STRACE], || {
+        let (mut session, _) = start(AT_ONCE);
+        let monitor = session.child.id();
+        // The standard library panics where a sleep fails for no reason that it knows.
+        let calls = "poll,ppoll,nanosleep,clock_nanosleep";
+        let window = Window::of_thread(monitor, "session-io", calls, "error=EPERM");
+        send(monitor, Signal::SIGCHLD);
+        session.expect("the thread `session-io` of the monitor has failed");
+        let (status, _) = session.wait();
+        assert_eq!(status.code(), Some(70));
+        drop(window);
+        assert!(session.rest().contains("session ended with exit code 70"));
     });
 }
 

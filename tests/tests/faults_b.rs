@@ -88,6 +88,27 @@ fn b02_a_stopped_worker_is_ended_like_any_other() {
         assert_eq!(ended(&session).len(), 2, "{:?}", ended(&session));
         let log = session.rest();
         assert!(!log.contains("sending SIGKILL"), "{log}");
+        let told = "after its grace period (its process is stopped (T)); sending SIGTERM";
+        assert!(log.contains(told), "{log}");
+    });
+}
+
+#[test]
+fn b02_a_stopped_worker_that_is_probed_is_said_to_be_stopped() {
+    row(&[], || {
+        let config = r#""restart":{"minDelaySeconds":0},"stop":{"graceSeconds":0.1},
+            "pollingIntervalSeconds":1,"pollingTimeoutSeconds":0.2"#;
+        let mut session = Start::config(config).run(FAULTY);
+        let worker = session.expect_spawn();
+        session.expect_ready();
+        send(worker, Signal::SIGSTOP);
+        let line = session.expect("is replaced: ");
+        assert!(line.ends_with("; its process is stopped (T)"), "{line}");
+        session.expect_ready();
+        session.enter("reports 1");
+        session.expect("; its process is stopped (T)");
+        session.enter("exit clean");
+        expect_end(&mut session, 0, LADDER);
     });
 }
 
@@ -275,6 +296,8 @@ fn b07_a_storm_of_signals_loses_no_stop_and_leaves_nothing() {
             Signal::SIGPIPE,
             Signal::SIGURG,
             Signal::SIGCONT,
+            Signal::SIGUSR1,
+            Signal::SIGXFSZ,
         ];
         for round in 0..10_000 {
             assert!(send(monitor, harmless[round % harmless.len()]));
@@ -296,6 +319,24 @@ fn b07_a_storm_of_signals_loses_no_stop_and_leaves_nothing() {
         expect_end(&mut session, 0, LADDER);
         storm.join().unwrap();
         assert_eq!(ended(&session).len(), 2);
+    });
+}
+
+#[test]
+fn b07_a_signal_to_reload_before_there_is_anything_to_reload_ends_nothing() {
+    row(&[STRACE], || {
+        let mut args = from_the_start("openat,open", "delay_enter=300000");
+        args.extend(["-P", "session.config.json", FAULTY].map(str::to_owned));
+        let mut command = Command::new("strace");
+        command.args(args);
+        let mut session = Start::config(GRACE).run_piped(command);
+        session.expect("validating configuration...");
+        for signal in [Signal::SIGUSR2, Signal::SIGUSR1, Signal::SIGXFSZ] {
+            send(session.child.id(), signal);
+        }
+        session.expect_ready();
+        session.enter("exit clean");
+        expect_end(&mut session, 0, LADDER);
     });
 }
 
@@ -458,9 +499,7 @@ fn b12_as_process_1_it_is_a_session_like_any_other() {
             Process::of(escaped).is_some_and(|process| process.parent == monitor)
         });
         send(escaped, Signal::SIGKILL);
-        until("it is dead", || {
-            Process::of(escaped).is_none_or(|process| process.state == 'Z')
-        });
+        until("it is reaped", || Process::of(escaped).is_none());
         session.enter("status");
         session.expect("restarts: 1");
         send(monitor, Signal::SIGTERM);

@@ -2,6 +2,7 @@
 #![cfg(target_os = "linux")]
 
 use std::fs::{self, OpenOptions};
+use std::io::Read;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
@@ -80,6 +81,26 @@ fn a_pipe_that_nobody_reads_stops_nothing() {
     session.worker(None);
     is_stuck(&session);
     goes_on_and_ends(session);
+}
+
+#[test]
+fn a_reader_that_is_slow_misses_none_of_the_last_words() {
+    let mut command = loud();
+    command.stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut session = Start::config(CONFIG).run_bare(command);
+    let worker = session.worker(None);
+    is_stuck(&session);
+    session.signal("TERM");
+    expect_gone(worker, PATIENCE);
+    // All that is left to be done is to tell it.
+    thread::sleep(Duration::from_millis(250));
+    let mut stdout = session.child.stdout.take().unwrap();
+    let mut words = Vec::new();
+    stdout.read_to_end(&mut words).unwrap();
+    assert_eq!(session.wait().0.code(), Some(0));
+    let words = String::from_utf8_lossy(&words);
+    let last = words.lines().last().unwrap();
+    assert!(last.ends_with("session ended with exit code 0"), "{last}");
 }
 
 #[test]

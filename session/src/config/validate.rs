@@ -7,9 +7,10 @@ use super::json::{Json, Member, Node};
 use super::limits::{self, Quoted, Refusal, whole};
 use super::section::{Section, refuse, repeated_keys};
 use super::value::{
-    boolean, choice, count, host, identifier, is_label, max_failures, number, plain, route, webhook,
+    boolean, choice, count, die_with_monitor, host, identifier, is_label, max_failures, number,
+    plain, route, webhook,
 };
-use super::{Config, DieWithMonitor, Readiness, RestartPolicy, SERVER_PORT};
+use super::{Config, Readiness, RestartPolicy, SERVER_PORT};
 use crate::near::near;
 use crate::text::seconds;
 
@@ -250,10 +251,6 @@ fn restart(top: &Section<'_>, config: &mut Config, faults: &mut Faults) {
 }
 
 fn worker(top: &Section<'_>, config: &mut Config, faults: &mut Faults) {
-    const ENDS: &[(&str, DieWithMonitor)] = &[
-        ("drain", DieWithMonitor::Drain),
-        ("kill", DieWithMonitor::Kill),
-    ];
     let path = top.path("worker");
     let section = Section::new(top.find("worker"), path, Some(WORKER_KEYS), faults);
     let rights = &mut config.worker;
@@ -261,7 +258,7 @@ fn worker(top: &Section<'_>, config: &mut Config, faults: &mut Faults) {
     section.set("maySetPort", boolean, &mut rights.may_set_port, faults);
     section.set(
         "dieWithMonitor",
-        |json| choice(json, ENDS),
+        |json| die_with_monitor(json, cfg!(target_os = "linux")),
         &mut rights.die_with_monitor,
         faults,
     );

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use serde_json::{Map, Number, Value};
 
+use super::DieWithMonitor;
 use super::fault::{Faults, Path};
 use super::json::{Json, Member, Node};
 use super::limits::{self, Refusal, did_you_mean, one_of, whole};
@@ -50,6 +51,24 @@ pub(super) fn choice<T: Copy>(json: &Json<'_>, choices: &[(&str, T)]) -> Result<
     }
     let names: Vec<_> = choices.iter().map(|(name, _)| *name).collect();
     Err(no_choice(json, &names))
+}
+
+/// What is not to be had is refused: it would only be missed on the day it is needed.
+pub(super) fn die_with_monitor(
+    json: &Json<'_>,
+    has_signal: bool,
+) -> Result<DieWithMonitor, Refusal> {
+    const ENDS: &[(&str, DieWithMonitor)] = &[
+        ("drain", DieWithMonitor::Drain),
+        ("kill", DieWithMonitor::Kill),
+    ];
+    match choice(json, ENDS)? {
+        DieWithMonitor::Kill if !has_signal => {
+            let advice = "only Linux can kill a worker when its monitor is gone".to_owned();
+            Err(Refusal::expected("`drain`").advise(Some(advice)))
+        }
+        end => Ok(end),
+    }
 }
 
 fn no_choice(json: &Json<'_>, names: &[&str]) -> Refusal {
@@ -141,5 +160,26 @@ pub(crate) fn plain_number(digits: &str) -> Option<Number> {
     match serde_json::from_str(digits) {
         Ok(Value::Number(number)) => Some(number),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kill_with_the_monitor_is_refused_where_the_system_has_none() {
+        let kill = Json::Text("kill".into());
+        let drain = Json::Text("drain".into());
+        assert_eq!(die_with_monitor(&kill, true), Ok(DieWithMonitor::Kill));
+        for has_signal in [true, false] {
+            assert_eq!(
+                die_with_monitor(&drain, has_signal),
+                Ok(DieWithMonitor::Drain)
+            );
+        }
+        let refusal = die_with_monitor(&kill, false).unwrap_err();
+        let advice = "only Linux can kill a worker when its monitor is gone".to_owned();
+        assert_eq!(refusal, Refusal::expected("`drain`").advise(Some(advice)));
     }
 }

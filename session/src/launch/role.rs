@@ -6,8 +6,10 @@ use std::fs;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 use crate::error::{Error, Result};
+use crate::process_table;
 use crate::sys;
 
 /// Suggests that a process is a worker. It stays in the environment, so that whatever the worker
@@ -306,14 +308,8 @@ fn environment_of(pid: u32) -> io::Result<Vec<u8>> {
 }
 
 fn parent_of(pid: u32) -> Option<u32> {
-    let status = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    parent_in(&status)
-}
-
-/// The second field, a name in parentheses, may hold anything, parentheses and spaces too.
-fn parent_in(status: &str) -> Option<u32> {
-    let (_, after_name) = status.rsplit_once(") ")?;
-    after_name.split(' ').nth(1)?.parse().ok()
+    let stat = process_table::stat(Path::new("/proc"), pid);
+    stat.ok()?.map(|stat| stat.parent)
 }
 
 #[cfg(test)]
@@ -526,16 +522,6 @@ mod tests {
         for other in ["2", "true", "yes", "00", "01", " 1", "1\n", "\u{ff11}"] {
             refuses(with(other, monitor()), "expected SESSION_DISABLE as 1");
             refuses(with(other, worker()), "expected SESSION_DISABLE as 1");
-        }
-    }
-
-    #[test]
-    fn the_parent_is_read_behind_any_name() {
-        assert_eq!(parent_in("7 (sh) S 5 7 7 0"), Some(5));
-        assert_eq!(parent_in("7 (a) b) (c) S 12 7"), Some(12));
-        assert_eq!(parent_in("7 () R 0 0"), Some(0));
-        for broken in ["", "7", "7 (sh", "7 (sh) ", "7 (sh) S", "7 (sh) S x"] {
-            assert_eq!(parent_in(broken), None, "{broken}");
         }
     }
 

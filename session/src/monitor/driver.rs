@@ -7,23 +7,25 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
-use super::LAST_FLUSH;
 use super::candidate::Check;
 use super::handle::MonitorHandle;
 use super::hooks::{Actions, ExitHandler, Hooks};
 use super::input::Input;
 use super::key::SessionKey;
 use super::on_disk::OnDisk;
+use super::orphans::Orphans;
 use super::policy::policy;
 use super::record::{Death, Record};
 use super::sockets::Sockets;
 use super::sources;
 use super::sources::io::{self, Io};
 use super::sources::prober::Probers;
+use super::sources::signals::Signals;
 use super::sources::waiter::Waiters;
 use super::spawn::{Program, Recipe};
 use super::webhook::Webhook;
 use super::world::{Real, World};
+use super::{LAST_FLUSH, LAST_FLUSH_FORCED};
 use crate::config::Config;
 use crate::error::{Result, exit_code};
 use crate::ipc::dispatch::Dispatcher;
@@ -77,12 +79,15 @@ pub(super) struct Driver {
     /// A program is being checked, and this is what waits for it.
     pub(super) check: Option<Check>,
     pub(super) webhook: Webhook,
+    pub(super) orphans: Orphans,
     pub(super) records: Vec<Record>,
     pub(super) reports: VecDeque<CrashReport>,
     pub(super) restarts: u64,
     pub(super) stop_reason: Option<String>,
     stop_accepted: Option<Instant>,
     pub(super) forced: bool,
+    /// It has lost one of its threads.
+    is_broken: bool,
     /// The session ends with its worker, whose output is then its answer (`--version`).
     pub(super) ended_by_itself: bool,
     pub(super) finishing: Option<(u8, Instant)>,
@@ -94,7 +99,7 @@ pub(super) struct Driver {
 
 impl Driver {
     /// With all its sources.
-    pub(super) fn start(parts: Parts) -> Result<Driver> {
+    pub(super) fn start(parts: Parts, signals: Signals) -> Result<Driver> {
         let dispatcher: Arc<OnceLock<Dispatcher>> = Arc::default();
         let io = Io::start(
             parts.sender.clone(),
@@ -102,6 +107,7 @@ impl Driver {
             Arc::clone(&parts.listeners),
             Arc::clone(&dispatcher),
             parts.config.show_server_output,
+            signals,
         )?;
         let waiters = Waiters::start(parts.sender.clone())?;
         let probers = Probers::start(parts.sender.clone())?;
@@ -124,6 +130,7 @@ impl Driver {
         let _ = getrandom::fill(&mut seed);
         let (supervisor, first) = Supervisor::start(policy(&parts.config));
         let webhook = Webhook::new(&parts.config);
+        let orphans = Orphans::new(world.children());
         Driver {
             parts,
             supervisor,
@@ -135,12 +142,14 @@ impl Driver {
             candidate: None,
             check: None,
             webhook,
+            orphans,
             records: Vec::new(),
             reports: VecDeque::new(),
             restarts: 0,
             stop_reason: None,
             stop_accepted: None,
             forced: false,
+            is_broken: false,
             ended_by_itself: false,
             finishing: None,
             last_exit: None,
@@ -175,6 +184,7 @@ impl Driver {
             }
             let actions = self.supervisor.handle_timeout(self.now());
             self.perform_all(actions);
+            self.reap_more_orphans();
             self.tell_webhook();
         }
     }
@@ -189,7 +199,8 @@ impl Driver {
             Some((_, deadline)) => Some(deadline),
             None => self.webhook.next_deadline().map(|at| self.started + at),
         };
-        [supervisor, last].into_iter().flatten().min()
+        let orphans = self.orphans.has_more().then(|| self.world.now());
+        [supervisor, last, orphans].into_iter().flatten().min()
     }
 
     /// Hands an event to the supervisor, and does what follows.
@@ -231,7 +242,10 @@ impl Driver {
                     record.output = Some((tail, dropped));
                 }
                 self.settle();
+                self.tell_of_orphans();
             }
+            Input::ChildDied => self.reap_orphans(),
+            Input::ThreadFailed(name) => self.thread_failed(&name),
             Input::Probed {
                 generation,
                 outcome,
@@ -264,6 +278,16 @@ impl Driver {
             #[cfg(feature = "webhook")]
             Input::Delivered(outcome) => self.delivered(outcome),
         }
+    }
+
+    /// Nothing can be trusted any more but this thread, so the worker is ended in good order.
+    fn thread_failed(&mut self, name: &str) {
+        self.is_broken = true;
+        self.tell(Line::new(Who::Monitor).bad(format_args!(
+            "the thread `{name}` of the monitor has failed, which is a defect of the library"
+        )));
+        let reason = "a thread of the monitor has failed".to_owned();
+        self.stop(reason, How::Clean, exit_code::INTERNAL, Asker::Operator);
     }
 
     pub(super) fn stop(&mut self, reason: String, how: How, code: u8, asker: Asker) {
@@ -333,6 +357,11 @@ impl Driver {
     }
 
     pub(super) fn finish(&mut self, code: u8) {
+        let code = if self.is_broken {
+            exit_code::INTERNAL
+        } else {
+            code
+        };
         let within = if self.forced {
             LAST_OUTPUT_FORCED
         } else {
@@ -368,8 +397,16 @@ impl Driver {
         self.tell(
             Line::new(Who::Monitor).fact(format_args!("session ended with exit code {code}")),
         );
-        self.parts.log.flush(LAST_FLUSH);
+        self.parts.log.flush(self.flush_within(until));
         ExitCode::from(code)
+    }
+
+    /// What a clean stop has left of its time, in reason.
+    fn flush_within(&self, until: Option<Instant>) -> Duration {
+        until.map_or(LAST_FLUSH_FORCED, |until| {
+            let left = until.saturating_duration_since(self.world.now());
+            left.clamp(LAST_FLUSH_FORCED, LAST_FLUSH)
+        })
     }
 }
 

@@ -13,6 +13,7 @@ use crate::ipc::message::{PROTOCOL, ToWorker, Welcome, to_args};
 use crate::log::{Line, Who};
 use crate::machine::{Action, CauseKind, Companion, Event, Generation, How, Leaving, Notice};
 use crate::probe;
+use crate::process_table::Condition;
 use crate::report::ExitReason;
 
 impl Driver {
@@ -181,6 +182,16 @@ impl Driver {
             .map(|record| record.pid)
     }
 
+    /// Why it cannot answer, if somebody has stopped it.
+    pub(super) fn halted(&mut self, generation: Generation) -> Option<&'static str> {
+        let pid = self.unreaped(generation)?;
+        match self.world.look_at(pid)?.condition {
+            Condition::Stopped => Some("its process is stopped (T)"),
+            Condition::Traced => Some("its process is traced (t)"),
+            Condition::Alive | Condition::Dead => None,
+        }
+    }
+
     fn report(&mut self, generation: Generation, cause: CauseKind) {
         let restarts = self.restarts;
         if let Some(record) = self.record(generation) {
@@ -214,6 +225,17 @@ impl Driver {
         if let Notice::Ready { generation } = notice {
             self.end_trial(generation);
         }
+        let about = narrate::generation(notice);
+        let is_silent = matches!(
+            notice,
+            Notice::NoHandshake { .. } | Notice::NotReadyInTime { .. } | Notice::Terminating { .. }
+        );
+        let halted = about
+            .filter(|_| is_silent)
+            .and_then(|about| self.halted(about));
+        if let (Some(halted), Some(record)) = (halted, about.and_then(|about| self.record(about))) {
+            record.add_failure(halted);
+        }
         self.ended_by_itself |= matches!(notice, Notice::EndedByItself { .. });
         let config = &self.parts.config;
         let listening = config
@@ -221,7 +243,6 @@ impl Driver {
             .as_ref()
             .and_then(|_| config.ports.get(SERVER_PORT))
             .copied();
-        let about = narrate::generation(notice);
         let details = self
             .records
             .iter()
@@ -231,6 +252,7 @@ impl Driver {
                 pid: record.pid,
                 listening,
                 failure: record.failure.clone(),
+                halted,
                 status: record.death.map(|death| death.status),
             });
         self.tell(narrate::line(notice, &details));

@@ -177,7 +177,12 @@ impl Driver {
     pub(super) fn probed(&mut self, generation: Generation, outcome: &probe::Outcome) {
         let config = &self.parts.config;
         let route = config.polling_route.as_deref().unwrap_or("/");
-        let words = outcome.verdict.words(route, config.polling_timeout);
+        let mut words = outcome.verdict.words(route, config.polling_timeout);
+        if matches!(outcome.verdict, probe::Verdict::Unhealthy(_))
+            && let Some(halted) = self.halted(generation)
+        {
+            words = format!("{words}; {halted}");
+        }
         self.last_probe = Some((words.clone(), outcome.latency, self.world.now()));
         let verdict = match &outcome.verdict {
             probe::Verdict::Healthy => machine::Verdict::Healthy,

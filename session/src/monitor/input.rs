@@ -45,6 +45,10 @@ pub(crate) enum Input {
         generation: Generation,
         outcome: Outcome,
     },
+    /// A child that is dead may be none of the workers.
+    ChildDied,
+    /// A thread of the monitor has panicked.
+    ThreadFailed(String),
     /// SIGINT or SIGTERM.
     Signal,
     /// SIGHUP.

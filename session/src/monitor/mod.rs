@@ -18,6 +18,7 @@ mod key;
 mod narrate;
 mod on_disk;
 mod operator;
+mod orphans;
 mod outbox;
 mod policy;
 mod publish;
@@ -49,12 +50,14 @@ use crate::error::{Error, Result};
 use crate::ipc::listeners::Listeners;
 use crate::log::{Line, Log, Who};
 use crate::sys::{self, Image};
+use crate::thread;
 
 use driver::Driver;
 use hooks::{Actions, Hooks};
 use input::{INBOX, Input};
 use key::SessionKey;
 use sockets::{Adopted, Passed, Sockets};
+use sources::signals::Signals;
 use spawn::Recipe;
 
 pub use handle::{Monitor, MonitorHandle};
@@ -66,8 +69,11 @@ pub(crate) const CONFIG_FILE: &str = "session.config.json";
 /// The operator's own word on where the configuration is; it goes before the program's.
 pub(crate) const CONFIG_VARIABLE: &str = "SESSION_CONFIG";
 
-/// How long the very end waits for a log that is slow to be read: a forced stop has half a second.
-const LAST_FLUSH: Duration = Duration::from_millis(60);
+/// How long the very end waits for a log that is slow to be read, or for a busy machine to let it be
+/// written. It costs nothing where nobody is slow.
+const LAST_FLUSH: Duration = Duration::from_secs(1);
+/// The same after a forced stop, which has half a second for all.
+const LAST_FLUSH_FORCED: Duration = Duration::from_millis(60);
 
 const NO_RELOAD: &str = "this worker binds its own port; use `restart clean`";
 
@@ -90,12 +96,13 @@ pub(crate) fn current() -> Result<MonitorHandle> {
 
 /// Runs the session until it is over.
 pub(crate) fn run(plan: MonitorPlan) -> Result<ExitCode> {
+    let signals = Signals::install()?;
+    sys::adopt_orphans();
     let passed = sockets::Environment::of_process().take(std::process::id(), sys::take_passed_fds);
-    sys::reset_child_signal();
     let log = Log::start().map_err(Error::os("start the log's thread"))?;
     log.line(&Line::new(Who::Monitor).fact("initializing session..."));
     log.line(&Line::new(Who::Monitor).fact("validating configuration..."));
-    let outcome = start(plan, passed, &log).map(Driver::run);
+    let outcome = start(plan, passed, signals, &log).map(Driver::run);
     if outcome.is_err() {
         log.flush(LAST_FLUSH);
     }
@@ -103,7 +110,7 @@ pub(crate) fn run(plan: MonitorPlan) -> Result<ExitCode> {
 }
 
 /// Everything up to the first spawn: what fails here, fails before anything was started.
-fn start(plan: MonitorPlan, passed: Passed, log: &Log) -> Result<Driver> {
+fn start(plan: MonitorPlan, passed: Passed, signals: Signals, log: &Log) -> Result<Driver> {
     let mut config = load_config(plan.config, log)?;
     log.set_identifiers(&config.monitor_identifier, &config.worker_identifier);
     if config.show_server_output {
@@ -120,6 +127,10 @@ fn start(plan: MonitorPlan, passed: Passed, log: &Log) -> Result<Driver> {
     let listeners = Arc::new(Listeners::default());
     let handle = MonitorHandle::new(sender.clone(), log.clone(), Arc::clone(&listeners));
     let _ = CURRENT.set(handle.clone());
+    let to_owner = sender.clone();
+    thread::on_failure(move |name| {
+        let _ = to_owner.send(Box::new(Input::ThreadFailed(name.to_owned())));
+    });
     let mut monitor = Monitor::new(handle.clone());
     if let Some(setup) = plan.setup {
         set_up(setup, &mut monitor)?;
@@ -131,9 +142,9 @@ fn start(plan: MonitorPlan, passed: Passed, log: &Log) -> Result<Driver> {
     let hooks = Hooks::start(on_key, registered.on_crash, log.clone())?;
     let actions = Actions::start(registered.actions, log.clone())?;
     // Before the first spawn: a signal that comes while it happens must find its handler.
-    sources::signals::install(sender.clone())?;
+    sources::signals::obey_stops(sender.clone())?;
     let sockets = adopt_sockets(passed, &mut config, log);
-    Driver::start(driver::Parts {
+    let parts = driver::Parts {
         config,
         sockets,
         recipe: Recipe::new(image, plan.depth).map_err(Error::os("look at the executable"))?,
@@ -147,7 +158,8 @@ fn start(plan: MonitorPlan, passed: Passed, log: &Log) -> Result<Driver> {
         actions,
         commands: registered.commands,
         on_exit: registered.on_exit,
-    })
+    };
+    Driver::start(parts, signals)
 }
 
 /// Takes the sockets that a service manager has bound, whatever port it bound them to.

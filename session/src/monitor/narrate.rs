@@ -16,6 +16,8 @@ pub(super) struct Details {
     pub(super) listening: Option<u16>,
     /// What went wrong last, with a probe or the handshake.
     pub(super) failure: Option<String>,
+    /// Why it cannot answer, if somebody has stopped it.
+    pub(super) halted: Option<&'static str>,
     /// The exact end of the last worker.
     pub(super) status: Option<ExitStatus>,
 }
@@ -57,9 +59,14 @@ pub(super) fn line(notice: Notice, details: &Details) -> Line {
         Notice::ChannelLost { .. } => monitor.bad(format_args!(
             "worker {pid} closed its channel and lives on; it is replaced"
         )),
-        Notice::Terminating { .. } => monitor.warn(format_args!(
-            "worker {pid} still runs after its grace period; sending SIGTERM"
-        )),
+        Notice::Terminating { .. } => match details.halted {
+            Some(halted) => monitor.warn(format_args!(
+                "worker {pid} is still there after its grace period ({halted}); sending SIGTERM and SIGCONT"
+            )),
+            None => monitor.warn(format_args!(
+                "worker {pid} still runs after its grace period; sending SIGTERM"
+            )),
+        },
         Notice::Killing { .. } => monitor.warn(format_args!(
             "worker {pid} still runs {} s after SIGTERM; sending SIGKILL",
             TERMINATE.as_secs()

@@ -105,6 +105,15 @@ impl Record {
         }
     }
 
+    /// Another thing that is wrong with it, said once.
+    pub(super) fn add_failure(&mut self, what: &str) {
+        self.failure = Some(match self.failure.take() {
+            Some(failure) if failure.ends_with(what) => failure,
+            Some(failure) => format!("{failure}; {what}"),
+            None => what.to_owned(),
+        });
+    }
+
     /// The report, if one is due and everything that belongs into it is there.
     pub(super) fn report(&mut self) -> Option<CrashReport> {
         let output = self.output.as_ref()?;

@@ -31,6 +31,7 @@ use crate::ipc::message::{PROTOCOL, Welcome};
 use crate::ipc::peer::{Peer, Wire};
 use crate::log::Log;
 use crate::machine::{Asker, Generation, How, SETTLE};
+use crate::process_table::{Condition, Stat};
 use crate::repl::Table;
 use crate::report::ExitStatus;
 use crate::sys::{Image, Usage, Waker};
@@ -75,6 +76,10 @@ struct Outside {
     processes: BTreeMap<u32, Process>,
     deeds: Vec<(Duration, Deed)>,
     spawn_errors: VecDeque<&'static str>,
+    /// Children of the monitor that are no workers.
+    orphans: BTreeMap<u32, Condition>,
+    /// Those of them that were reaped.
+    reaped_orphans: Vec<u32>,
     /// The workers' ends, which nobody reads.
     channels: Vec<UnixStream>,
     react: Option<React>,
@@ -114,6 +119,30 @@ impl Outside {
         self.after(wait, Input::Died { generation });
         self.after(wait, Input::ChannelClosed { generation });
         self.after(wait, output_ended(generation));
+    }
+
+    /// As the kernel answers: the first that is dead, whoever it is.
+    fn dead_child(&self) -> Option<u32> {
+        let workers = self.processes.iter();
+        let mut dead = workers.filter(|(_, process)| process.dead.is_some() && !process.reaped);
+        let mut orphans = self.orphans.iter();
+        dead.next().map(|(pid, _)| *pid).or_else(|| {
+            let orphan = orphans.find(|(_, condition)| **condition == Condition::Dead);
+            orphan.map(|(pid, _)| *pid)
+        })
+    }
+
+    fn reap_if_dead(&mut self, pid: u32) -> bool {
+        assert!(
+            !self.processes.contains_key(&pid),
+            "worker {pid} was reaped as an orphan"
+        );
+        let is_dead = self.orphans.get(&pid) == Some(&Condition::Dead);
+        if is_dead {
+            self.orphans.remove(&pid);
+            self.reaped_orphans.push(pid);
+        }
+        is_dead
     }
 
     fn deed(&mut self, deed: Deed) {
@@ -247,6 +276,35 @@ impl World for Fake {
         (status, Usage::default())
     }
 
+    fn dead_child(&mut self) -> Option<u32> {
+        self.0.borrow().dead_child()
+    }
+
+    fn reap_if_dead(&mut self, pid: u32) -> bool {
+        self.0.borrow_mut().reap_if_dead(pid)
+    }
+
+    fn children(&self) -> Vec<u32> {
+        let outside = self.0.borrow();
+        let workers = outside.processes.iter();
+        workers
+            .filter(|(_, process)| !process.reaped)
+            .map(|(pid, _)| *pid)
+            .chain(outside.orphans.keys().copied())
+            .collect()
+    }
+
+    fn look_at(&self, pid: u32) -> Option<Stat> {
+        let outside = self.0.borrow();
+        let condition = *outside.orphans.get(&pid)?;
+        Some(Stat {
+            name: format!("orphan-{pid}"),
+            condition,
+            parent: 1,
+            group: pid,
+        })
+    }
+
     fn drain(&mut self, _generation: Generation, _within: Duration) {}
 }
 
@@ -291,6 +349,7 @@ struct Over {
     code: ExitCode,
     took: Duration,
     deeds: Vec<(Duration, Deed)>,
+    reaped_orphans: Vec<u32>,
     log: Vec<String>,
 }
 
@@ -324,6 +383,11 @@ impl Bench {
 
     /// Without probes, a grace period of two seconds, and these members.
     fn with(members: &str) -> Bench {
+        Bench::start(members, BTreeMap::new())
+    }
+
+    /// The program had these children already when the session began.
+    fn start(members: &str, children: BTreeMap<u32, Condition>) -> Bench {
         LINES.with_borrow_mut(Vec::clear);
         let port = TcpListener::bind(("127.0.0.1", 0))
             .unwrap()
@@ -345,6 +409,8 @@ impl Bench {
             processes: BTreeMap::new(),
             deeds: Vec::new(),
             spawn_errors: VecDeque::new(),
+            orphans: children,
+            reaped_orphans: Vec::new(),
             channels: Vec::new(),
             react: None,
         }));
@@ -387,6 +453,12 @@ impl Bench {
             .fold(self, |bench, input| bench.at(at, input))
     }
 
+    /// Children of the monitor's that are no workers, and what each does.
+    fn orphans(self, orphans: impl IntoIterator<Item = (u32, Condition)>) -> Bench {
+        self.outside.borrow_mut().orphans.extend(orphans);
+        self
+    }
+
     /// What the outside does by itself.
     fn react(self, react: impl FnMut(&mut Outside, &Deed) + 'static) -> Bench {
         self.outside.borrow_mut().react = Some(Box::new(react));
@@ -400,6 +472,7 @@ impl Bench {
             code,
             took: outside.elapsed(),
             deeds: outside.deeds.clone(),
+            reaped_orphans: outside.reaped_orphans.clone(),
             log: self.log.lock().unwrap().clone(),
         }
     }
@@ -780,4 +853,69 @@ fn once_it_stops_no_new_program_is_started_for_a_check() {
         "{:?}",
         over.log
     );
+}
+
+#[test]
+fn dead_orphans_are_reaped_however_many_and_living_ones_told_once() {
+    let dead = (10_001..=13_000).map(|pid| (pid, Condition::Dead));
+    let living = (5001..=5006).map(|pid| (pid, Condition::Alive));
+    let over = Bench::new()
+        .orphans(dead.chain(living))
+        .react(well_behaved(ms(1), ms(1)))
+        .at(ms(50), Input::ChildDied)
+        .at(ms(100), Input::Restart { how: How::Force })
+        .at(ms(200), Input::Restart { how: How::Force })
+        .at(ms(300), stop(How::Clean))
+        .run();
+    assert_eq!(over.reaped_orphans, Vec::from_iter(10_001..=13_000));
+    let told = "6 processes in no worker's group outlive whoever started them: pid 5001 (orphan-5001), \
+                pid 5002 (orphan-5002), pid 5003 (orphan-5003), pid 5004 (orphan-5004) and 2 more";
+    assert_eq!(over.told(told), 1, "{:?}", over.log);
+    assert_eq!(over.told("in no worker's group"), 1, "{:?}", over.log);
+}
+
+#[test]
+fn a_dead_worker_is_never_reaped_as_an_orphan_and_orphans_behind_it_are() {
+    let over = Bench::new()
+        .orphans([(5001, Condition::Dead)])
+        .react(first_dies(well_behaved(ms(1), ms(1))))
+        // It has been dead for a while when the owner learns it; the fake fails if it is reaped.
+        .at(ms(50), Input::ChildDied)
+        .all_at(ms(100), died(1))
+        .at(ms(200), stop(How::Clean))
+        .run();
+    assert_eq!(over.reaped_orphans, [5001]);
+    assert_eq!(over.spawns(), 2, "{:?}", over.log);
+}
+
+#[test]
+fn what_the_program_started_itself_is_left_to_it() {
+    let own = BTreeMap::from([(4, Condition::Dead), (5, Condition::Alive)]);
+    let over = Bench::start(r#""restart":{"minDelaySeconds":0}"#, own)
+        .orphans([(6, Condition::Dead)])
+        .react(well_behaved(ms(1), ms(1)))
+        .at(ms(50), Input::ChildDied)
+        .at(ms(100), Input::Restart { how: How::Force })
+        .at(ms(200), stop(How::Clean))
+        .run();
+    assert_eq!(over.reaped_orphans, [6], "one that is not reaped hides it");
+    assert_eq!(over.told("in no worker's group"), 0, "{:?}", over.log);
+}
+
+#[test]
+fn a_thread_that_fails_ends_the_session_in_good_order_whatever_else_is_asked() {
+    for second in [How::Clean, How::Force] {
+        let over = Bench::new()
+            .react(well_behaved(ms(1), ms(1)))
+            .at(ms(100), Input::ThreadFailed("session-io".into()))
+            .at(ms(101), stop(second))
+            .run();
+        assert_eq!(over.code, ExitCode::from(70));
+        assert_eq!(
+            over.told("the thread `session-io` of the monitor has failed"),
+            1
+        );
+        assert_eq!(over.spawns(), 1, "{:?}", over.log);
+        assert!(over.deeds.iter().any(|(_, deed)| *deed == Deed::Reap(1)));
+    }
 }

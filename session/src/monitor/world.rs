@@ -17,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::ipc::message::{ToWorker, Welcome};
 use crate::ipc::peer::Peer;
 use crate::machine::Generation;
+use crate::process_table::{self, Stat};
 use crate::report::ExitStatus;
 use crate::sys::{self, Usage};
 
@@ -46,6 +47,18 @@ pub(super) trait World: fmt::Debug {
 
     /// Of a worker that is known to be dead.
     fn reap(&mut self, pid: u32) -> (ExitStatus, Usage);
+
+    /// A child of this thread that is dead and not reaped, be it a worker or an orphan.
+    fn dead_child(&mut self) -> Option<u32>;
+
+    /// `true` if it was dead, and is reaped now.
+    fn reap_if_dead(&mut self, pid: u32) -> bool;
+
+    /// The children of this thread, dead ones too, as far as they can be told.
+    fn children(&self) -> Vec<u32>;
+
+    /// What a process is called and does.
+    fn look_at(&self, pid: u32) -> Option<Stat>;
 
     /// The worker is dead: its output has this long to end.
     fn drain(&mut self, generation: Generation, within: Duration);
@@ -124,6 +137,22 @@ impl World for Real {
 
     fn reap(&mut self, pid: u32) -> (ExitStatus, Usage) {
         sys::reap(pid)
+    }
+
+    fn dead_child(&mut self) -> Option<u32> {
+        sys::dead_child()
+    }
+
+    fn reap_if_dead(&mut self, pid: u32) -> bool {
+        sys::reap_if_dead(pid)
+    }
+
+    fn children(&self) -> Vec<u32> {
+        process_table::children_of_this_thread()
+    }
+
+    fn look_at(&self, pid: u32) -> Option<Stat> {
+        process_table::look_at(pid)
     }
 
     fn drain(&mut self, generation: Generation, within: Duration) {

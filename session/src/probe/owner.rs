@@ -9,6 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use super::verdict::Holder;
+use crate::process_table::{self, Condition, Stat, is_gone};
 
 /// Bytes read of each socket table. The kernel lists the listeners first, about 150 bytes each, so
 /// this sees thousands of them and is not slowed down by a server with many connections.
@@ -20,12 +21,6 @@ const MAX_PROCESSES: usize = 8192;
 /// Descriptors looked at in one pass: some 2 µs each, and a server that has not yet answered once
 /// has few.
 const MAX_LINKS: usize = 16_384;
-
-/// Bytes read of a `stat` file: the fields of interest come first, and the rest is numbers.
-const MAX_STAT: u64 = 512;
-
-/// Bytes of a process name that are shown: the kernel keeps 15 of a program's.
-const MAX_NAME: usize = 32;
 
 /// Who listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,7 +41,7 @@ pub(crate) enum Owner {
 /// # Errors
 /// Where `/proc` cannot be read: it is not there, or the monitor is out of descriptors.
 pub(crate) fn of(addr: SocketAddr, group: u32) -> io::Result<Owner> {
-    match own_table()? {
+    match process_table::own()? {
         Some(root) => find(root, addr, group),
         None => Ok(Owner::Unknown),
     }
@@ -54,16 +49,7 @@ pub(crate) fn of(addr: SocketAddr, group: u32) -> io::Result<Owner> {
 
 /// Who listens where `addr` could not be bound. `None` where it cannot be told.
 pub(crate) fn holder(addr: SocketAddr) -> Option<Holder> {
-    find_holder(own_table().ok()??, addr).ok()?
-}
-
-/// The process table, if it is the one that this process is in: a `/proc` of another pid namespace
-/// has other numbers for the same processes.
-fn own_table() -> io::Result<Option<&'static Path>> {
-    let root = Path::new("/proc");
-    let me = std::process::id().to_string();
-    let is_own = fs::read_link(root.join("self"))? == Path::new(&me);
-    Ok(is_own.then_some(root))
+    find_holder(process_table::own().ok()??, addr).ok()?
 }
 
 fn find_holder(root: &Path, addr: SocketAddr) -> io::Result<Option<Holder>> {
@@ -229,40 +215,6 @@ fn parse_ip(hex: &str) -> Option<IpAddr> {
     }
 }
 
-/// What `/proc/<pid>/stat` says of a process.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Stat {
-    name: String,
-    dead: bool,
-    group: u32,
-}
-
-/// Reads the beginning of a `stat` file. The name may hold spaces, brackets and any other byte, so
-/// the *last* bracket ends it.
-fn parse_stat(text: &[u8]) -> Option<Stat> {
-    let open = text.iter().position(|&byte| byte == b'(')?;
-    let close = text.iter().rposition(|&byte| byte == b')')?;
-    let name = text.get(open + 1..close)?;
-    let rest = std::str::from_utf8(text.get(close + 1..)?).ok()?;
-    let mut fields = rest.split_ascii_whitespace();
-    let state = fields.next()?;
-    let group = fields.nth(1)?.parse().ok()?;
-    Some(Stat {
-        name: shown(name),
-        dead: matches!(state, "Z" | "X" | "x"),
-        group,
-    })
-}
-
-/// A name that another process chose, made fit for a terminal.
-fn shown(name: &[u8]) -> String {
-    name.iter()
-        .take(MAX_NAME)
-        .flat_map(|&byte| std::ascii::escape_default(byte))
-        .map(char::from)
-        .collect()
-}
-
 /// The inode in a descriptor's link, if the descriptor is a socket.
 fn parse_socket_link(link: &Path) -> Option<u64> {
     link.to_str()?
@@ -351,7 +303,7 @@ impl<'a> Search<'a> {
             Err(error) if is_gone(&error) => return Ok(Holds::No),
             // A process that has ended holds nothing, but the kernel gives its directory to root.
             Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-                let alive = self.stat(pid)?.is_some_and(|stat| !stat.dead);
+                let alive = (self.stat(pid)?).is_some_and(|stat| stat.condition != Condition::Dead);
                 return Ok(if alive { Holds::Hidden } else { Holds::No });
             }
             Err(error) => return Err(error),
@@ -379,24 +331,12 @@ impl<'a> Search<'a> {
     }
 
     fn stat(&self, pid: u32) -> io::Result<Option<Stat>> {
-        let mut text = Vec::new();
-        let file = File::open(self.path(pid, "stat"));
-        match file.and_then(|file| file.take(MAX_STAT).read_to_end(&mut text)) {
-            Ok(_) => Ok(parse_stat(&text)),
-            Err(error) if is_gone(&error) => Ok(None),
-            Err(error) if error.kind() == ErrorKind::PermissionDenied => Ok(None),
-            Err(error) => Err(error),
-        }
+        process_table::stat(self.root, pid)
     }
 
     fn path(&self, pid: u32, name: &str) -> PathBuf {
         self.root.join(pid.to_string()).join(name)
     }
-}
-
-/// Whether the process ended while it was looked at.
-fn is_gone(error: &io::Error) -> bool {
-    error.kind() == ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH)
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@
 pub(crate) mod counting;
 mod fd;
 mod image;
+mod orphan;
 mod process;
 mod signal;
 mod socket;
@@ -18,6 +19,7 @@ pub(crate) use fd::{
     take_stdin, write_nonblocking,
 };
 pub(crate) use image::{Image, Stamp, executable_identity, executable_name, path_on_disk};
+pub(crate) use orphan::{adopt_orphans, dead_child, reap_if_dead};
 #[cfg(feature = "webhook")]
 pub(crate) use process::restrict_memory;
 pub(crate) use process::{
@@ -25,8 +27,8 @@ pub(crate) use process::{
     set_process_name, terminate_group, user_id,
 };
 pub(crate) use signal::{
-    block_in_this_thread, clear_mask, hangup_is_ignored, keep_hangup_ignored, on_signals,
-    raise_default, reset_child_signal, signal_name, take_hangup, tell_hangups_apart,
+    TakeSignal, block_in_this_thread, clear_mask, disarm, hangup_is_ignored, keep_hangup_ignored,
+    on_signals, raise_default, signal_name, take_hangup, tell_hangups_apart,
 };
 pub(crate) use socket::{
     is_listening, is_nonblocking, is_tcp_listener, listen, receive_with_fds, send_with_fds,

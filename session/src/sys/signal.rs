@@ -20,11 +20,6 @@ pub(crate) fn block_in_this_thread(signals: &[Signal]) {
     let _ = signals.iter().copied().collect::<SigSet>().thread_block();
 }
 
-/// A launcher that ignored SIGCHLD would make every exit status vanish.
-pub(crate) fn reset_child_signal() {
-    let _ = set(Signal::SIGCHLD, SigHandler::SigDfl);
-}
-
 /// Is SIGHUP ignored, as `nohup` leaves it?
 pub(crate) fn hangup_is_ignored() -> bool {
     hangup_action().is_some_and(|action| action.sa_sigaction == libc::SIG_IGN)
@@ -51,29 +46,47 @@ pub(crate) fn keep_hangup_ignored<T>(install: impl FnOnce() -> T) -> T {
 
 /// Where the handler writes its byte; -1 before it is installed.
 static WAKE: AtomicI32 = AtomicI32::new(-1);
-/// The last signal that came.
+/// The signals that came and were not taken yet, a bit for each.
 static CAME: AtomicU32 = AtomicU32::new(0);
 
-/// Installs a handler that remembers the signal and wakes `waker`, which lives as long as the
+/// Takes one signal that came, if there is any; one that came twice meanwhile is one.
+pub(crate) type TakeSignal = fn() -> Option<Signal>;
+
+/// Installs a handler that remembers the signals and wakes `waker`, which lives as long as the
 /// process. A handler that the user installs later replaces it.
-pub(crate) fn on_signals(
-    signals: &[Signal],
-    waker: &'static Waker,
-) -> io::Result<impl Fn() -> Option<Signal> + use<>> {
+pub(crate) fn on_signals(signals: &[Signal], waker: &'static Waker) -> io::Result<TakeSignal> {
     WAKE.store(waker.writer(), Ordering::SeqCst);
     for signal in signals {
         set(*signal, SigHandler::Handler(remember))?;
     }
-    Ok(|| Signal::try_from(CAME.swap(0, Ordering::SeqCst).cast_signed()).ok())
+    Ok(take_signal)
+}
+
+fn take_signal() -> Option<Signal> {
+    let lowest = CAME.load(Ordering::SeqCst).trailing_zeros();
+    let bit = 1_u32.checked_shl(lowest)?;
+    CAME.fetch_and(!bit, Ordering::SeqCst);
+    Signal::try_from(lowest.cast_signed()).ok()
 }
 
 extern "C" fn remember(signal: libc::c_int) {
-    CAME.store(signal.cast_unsigned(), Ordering::SeqCst);
+    // The classic signals, 1 to 31, are the only ones that it is installed for.
+    let bit = 1_u32.wrapping_shl(signal.cast_unsigned());
+    CAME.fetch_or(bit, Ordering::SeqCst);
     let saved = nix::errno::Errno::last_raw();
     // SAFETY: `write` is async-signal-safe, and the byte outlives the call.
     unsafe { libc::write(WAKE.load(Ordering::SeqCst), c"!".as_ptr().cast(), 1) };
     nix::errno::Errno::set_raw(saved);
 }
+
+/// From now on these do nothing to this process, and what they would to whatever it starts.
+pub(crate) fn disarm(signals: &[Signal]) -> io::Result<()> {
+    signals
+        .iter()
+        .try_for_each(|signal| set(*signal, SigHandler::Handler(do_nothing)))
+}
+
+extern "C" fn do_nothing(_: libc::c_int) {}
 
 /// Hang-ups that came, less those that were taken.
 static HANGUPS: AtomicU32 = AtomicU32::new(0);
@@ -128,10 +141,12 @@ pub(crate) fn raise_default(signal: Signal) {
 }
 
 fn set(signal: Signal, handler: SigHandler) -> io::Result<()> {
-    let action = SigAction::new(handler, SaFlags::SA_RESTART, SigSet::empty());
-    // SAFETY: the handler functions given are `remember`, which does nothing but atomic stores and
-    // one `write`, and `count_hangup`, which does nothing but atomic operations and calls the
-    // handler that was there before.
+    // A child that is merely stopped is no news.
+    let flags = SaFlags::SA_RESTART | SaFlags::SA_NOCLDSTOP;
+    let action = SigAction::new(handler, flags, SigSet::empty());
+    // SAFETY: the handler functions given are `remember`, which does nothing but atomic operations
+    // and one `write`, `count_hangup`, which does nothing but atomic operations and calls the
+    // handler that was there before, and `do_nothing`.
     unsafe { sigaction(signal, &action) }?;
     Ok(())
 }

@@ -13,16 +13,15 @@ use super::shared::{Link, Shared};
 use super::wire::{Inbound, Line, discard_output};
 use crate::ipc::codec::{BadLine, decode};
 use crate::ipc::message::{Message, Outcome, ToWorker};
-use crate::sys::{self, Interest, Poll};
+use crate::sys::{self, Interest, Poll, TakeSignal};
 use crate::thread;
 
 /// A kernel that is out of memory may refuse to wait; asking again at once would not help it.
 const POLL_RETRY: Duration = Duration::from_millis(100);
 
-pub(super) struct Control<S> {
+pub(super) struct Control {
     pub(super) shared: Arc<Shared>,
-    /// The last signal that came, if one did.
-    pub(super) signal: S,
+    pub(super) take_signal: TakeSignal,
     /// `None`: there is no monitor, or none any more.
     pub(super) inbound: Option<Inbound>,
     pub(super) losses: Losses,
@@ -37,7 +36,7 @@ pub(super) struct Losses {
     unheard: u64,
 }
 
-impl<S: Fn() -> Option<Signal>> Control<S> {
+impl Control {
     /// Returns what the process is to end with; there are endings that it does not return from.
     pub(super) fn run(mut self, early: Vec<Line>) -> ExitCode {
         for line in early {
@@ -64,7 +63,7 @@ impl<S: Fn() -> Option<Signal>> Control<S> {
         }
         let has_lines = fds.get(1).is_some_and(Poll::readable);
         waker.clear();
-        if let Some(signal) = (self.signal)() {
+        while let Some(signal) = (self.take_signal)() {
             self.obey_signal(signal);
         }
         if has_lines {

@@ -17,7 +17,7 @@ use crate::ipc::codec::encode;
 use crate::ipc::message::{PROTOCOL, ToMonitor};
 use crate::ipc::peer::{Peer, Wire};
 use crate::launch::PanicPolicy;
-use crate::sys::{self, Waker};
+use crate::sys::{self, TakeSignal, Waker};
 use crate::thread;
 
 /// What the program asked for when it launched its session.
@@ -81,7 +81,7 @@ fn share(
     policy: PanicPolicy,
     link: Option<Link>,
     signals: &[Signal],
-) -> Result<(Arc<Shared>, impl Fn() -> Option<Signal> + use<>)> {
+) -> Result<(Arc<Shared>, TakeSignal)> {
     // The signal handler may need it until the process is gone.
     let waker: &'static Waker = Box::leak(Box::new(
         Waker::new().map_err(Error::os("make the pipe that wakes the control loop"))?,
@@ -92,21 +92,21 @@ fn share(
         shared: Arc::clone(&shared),
     });
     crash::install_hook(&shared);
-    let signal = sys::on_signals(signals, waker).map_err(Error::os("handle SIGTERM"))?;
-    Ok((shared, signal))
+    let take_signal = sys::on_signals(signals, waker).map_err(Error::os("handle SIGTERM"))?;
+    Ok((shared, take_signal))
 }
 
 fn run_program<T: Termination + 'static>(
     plan: WorkerPlan<T>,
     shared: Arc<Shared>,
-    signal: impl Fn() -> Option<Signal>,
+    take_signal: TakeSignal,
     inbound: Option<Inbound>,
     early: Vec<Line>,
 ) -> Result<ExitCode> {
     start_main(plan, Arc::clone(&shared)).map_err(Error::os("start the thread of main"))?;
     let control = Control {
         shared,
-        signal,
+        take_signal,
         inbound,
         losses: Losses::default(),
         deadline: None,

@@ -6,7 +6,8 @@
 //! - `exit=N`, `abort`: ends like that at once; `codes`: see [`end_by_number`];
 //! - `hang-exit`, `panic-exit`, `abort-exit`, `exit-exit`: an exit handler that does that;
 //! - `ignore-term`: SIGTERM is ignored;
-//! - `monitor-panic-exit`: an exit handler of the monitor's panics.
+//! - `monitor-panic-exit`: an exit handler of the monitor's panics;
+//! - `own-child`: the monitor has a child of the program's own, with the command `own` to wait for it.
 //!
 //! Each exit handler that runs is written down in the file `ended`. A route does what its name in
 //! [`visit`] says.
@@ -18,6 +19,7 @@ use std::net::TcpStream;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::process::{self, Command, ExitCode, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use std::{env, fs, iter, thread};
 
@@ -82,11 +84,28 @@ fn set_up(monitor: &mut Monitor) -> session::Result<()> {
     if panics {
         monitor.on_exit(|_| panic!("the monitor's own handler"));
     }
+    if has(&words(), "own-child") {
+        have_a_child(monitor)?;
+    }
     let handle = monitor.handle();
     monitor.command("ask", move |_| {
         handle.log("asking");
         let outcome = handle.request("never", (), NEVER);
         handle.log(format_args!("asked: {outcome:?}"));
+    })
+}
+
+/// It is dead long before anybody asks, and is a child of the thread that is to supervise.
+fn have_a_child(monitor: &mut Monitor) -> session::Result<()> {
+    let child = Mutex::new(Command::new("sh").args(["-c", "exit 3"]).spawn());
+    let handle = monitor.handle();
+    monitor.command("own", move |_| {
+        let mut child = child.lock().unwrap_or_else(PoisonError::into_inner);
+        let status = match &mut *child {
+            Ok(child) => child.wait(),
+            Err(error) => Err(error.kind().into()),
+        };
+        handle.log(format_args!("own child: {status:?}"));
     })
 }
 

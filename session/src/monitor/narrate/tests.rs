@@ -15,6 +15,7 @@ fn details() -> Details {
         pid: 7,
         listening: Some(3000),
         failure: Some("connection refused".into()),
+        halted: None,
         status: None,
     }
 }

@@ -10,9 +10,9 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
-use nix::sys::signal::Signal;
 
 use super::ear::{Ear, Heard};
+use super::signals::Signals;
 use crate::error::{Error, Result};
 use crate::ipc::codec::LineBuffer;
 use crate::ipc::dispatch::Dispatcher;
@@ -123,12 +123,9 @@ impl Io {
         listeners: Arc<Listeners>,
         dispatcher: Arc<OnceLock<Dispatcher>>,
         show_output: bool,
+        signals: Signals,
     ) -> Result<Io> {
-        // The signal handler may need it until the process is gone.
-        let waker: &'static Waker =
-            Box::leak(Box::new(Waker::new().map_err(Error::os("make a pipe"))?));
-        let signal =
-            sys::on_signals(&[Signal::SIGUSR2], waker).map_err(Error::os("handle SIGUSR2"))?;
+        let waker = signals.waker;
         let jobs: Arc<Mutex<Vec<Job>>> = Arc::default();
         let mut reader = Reader {
             jobs: Arc::clone(&jobs),
@@ -141,7 +138,7 @@ impl Io {
             connections: Vec::new(),
             scratch: vec![0; CHUNK],
         };
-        thread::start("session-io", move || reader.run(signal))
+        thread::start("session-io", move || reader.run(signals))
             .map_err(Error::os("start the thread that reads from workers"))?;
         Ok(Io { jobs, waker })
     }
@@ -183,7 +180,7 @@ enum Slot {
 }
 
 impl Reader {
-    fn run(&mut self, signal: impl Fn() -> Option<Signal>) {
+    fn run(&mut self, signals: Signals) {
         loop {
             let (mut polls, slots) = self.polls();
             if sys::poll(&mut polls, self.next_deadline()).is_err() {
@@ -194,8 +191,8 @@ impl Reader {
             if polls[0].readable() {
                 self.waker.clear();
                 self.take_jobs();
-                if signal().is_some() {
-                    let _ = self.inbox.send(Box::new(Input::Reload));
+                for input in signals.take() {
+                    let _ = self.inbox.send(Box::new(input));
                 }
             }
             for (poll, slot) in polls[1..].iter().zip(slots) {

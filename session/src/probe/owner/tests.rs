@@ -141,53 +141,6 @@ fn a_listener_is_in_the_way_of_what_could_be_taken_for_it() {
 }
 
 #[test]
-fn stat_lines_are_read() {
-    let stat = |name: &str, dead, group| {
-        Some(Stat {
-            name: name.to_owned(),
-            dead,
-            group,
-        })
-    };
-    let long = format!("1 ({}) S 1 9 9", "n".repeat(64));
-    let cases: [(&[u8], Option<Stat>); 13] = [
-        (
-            b"4711 (nginx) S 1 4710 4710 0 -1 4194560",
-            stat("nginx", false, 4710),
-        ),
-        (b"1 (a b) R 0 9 9", stat("a b", false, 9)),
-        (b"1 (a) S 1 1) S 1 9 9", stat("a) S 1 1", false, 9)),
-        (b"1 () Z 0 9 9", stat("", true, 9)),
-        (b"1 (x) X 0 9 9", stat("x", true, 9)),
-        (
-            b"1 (\x1b[2J\n\xff) S 0 9 9",
-            stat("\\x1b[2J\\n\\xff", false, 9),
-        ),
-        (long.as_bytes(), stat(&"n".repeat(MAX_NAME), false, 9)),
-        (b"", None),
-        (b"1 nginx S 1 9 9", None),
-        (b")( S 1 9 9", None),
-        (b"1 (nginx)", None),
-        (b"1 (nginx) S 1", None),
-        (b"1 (nginx) S 1 -1 9", None),
-    ];
-    for (text, expected) in cases {
-        assert_eq!(parse_stat(text), expected, "{}", text.escape_ascii());
-    }
-}
-
-#[test]
-fn names_are_shortened_at_their_bound() {
-    for (length, kept) in [
-        (MAX_NAME, MAX_NAME),
-        (MAX_NAME + 1, MAX_NAME),
-        (4096, MAX_NAME),
-    ] {
-        assert_eq!(shown(&vec![b'n'; length]).len(), kept);
-    }
-}
-
-#[test]
 fn socket_links_are_read() {
     let cases = [
         ("socket:[4242]", Some(4242)),
