@@ -95,9 +95,10 @@ fn a_worker_that_never_listens_is_a_failed_start() {
     let config = r#""startupTimeoutSeconds":1,"stop":{"graceSeconds":0.1}"#;
     let mut session = Start::config(config).args(&["--never-listen"]).run(CHAOS);
     session.expect("was not ready within 1 s");
-    session.expect(
-        "crash report, generation 1: failed start: not ready in time: connection refused (made to leave: ",
-    );
+    let refused = format!("connection refused at 127.0.0.1:{}", session.port);
+    session.expect(&format!(
+        "crash report, generation 1: failed start: not ready in time: {refused} (made to leave: "
+    ));
 }
 
 #[test]

@@ -223,6 +223,11 @@ fn a_bad_program_is_refused_and_the_old_worker_serves_on() {
     deployed.replace_by_itself();
     session.enter("reload");
     session.expect("workers are started from the new program from now on");
+    session.enter("exit clean");
+    session.wait();
+    // Nobody is advised to do what is being done.
+    let log = session.rest();
+    assert!(!log.contains("moves to it"), "{log}");
 }
 
 #[test]

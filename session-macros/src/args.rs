@@ -10,6 +10,9 @@ use syn::{Error, Expr, Lit, LitStr, Path, Result, Token};
 /// backtrace on the stack of the thread that panicked, has no room to work.
 pub(crate) const MIN_STACK: u64 = 64 * 1024;
 
+/// The largest: more is a mistake in the unit. Both bounds are those of the library.
+pub(crate) const MAX_STACK: u64 = 1024 * 1024 * 1024;
+
 /// The options that were given and are sound.
 #[derive(Default)]
 pub(crate) struct Options {
@@ -206,14 +209,18 @@ fn stack(value: &Expr) -> Option<Result<TokenStream>> {
         ));
     }
     match literal.base10_parse::<u64>() {
-        Ok(bytes) if bytes >= MIN_STACK => {
+        Ok(bytes) if (MIN_STACK..=MAX_STACK).contains(&bytes) => {
             let mut bytes = Literal::u64_unsuffixed(bytes);
             bytes.set_span(literal.span());
             Some(Ok(bytes.to_token_stream()))
         }
-        Ok(_) => fault(format!(
+        Ok(bytes) if bytes < MIN_STACK => fault(format!(
             "expected at least {MIN_STACK} bytes ({} KiB) of stack, found `{literal}`",
             MIN_STACK / 1024
+        )),
+        Ok(_) => fault(format!(
+            "expected at most {MAX_STACK} bytes ({} MiB) of stack, found `{literal}`",
+            MAX_STACK / (1024 * 1024)
         )),
         Err(_) => fault(format!(
             "expected a number of bytes, found `{literal}`, which is too large"
@@ -393,10 +400,12 @@ mod tests {
         accepts("stack = 65536", &["stack: 65536"]);
         accepts("stack = 65537usize", &["stack: 65537"]);
         accepts("stack = 0x800_000", &["stack: 8388608"]);
-        accepts(
-            "stack = 18446744073709551615",
-            &["stack: 18446744073709551615"],
-        );
+        accepts("stack = 1_073_741_824", &["stack: 1073741824"]);
+        for found in ["1_073_741_825", "18446744073709551615"] {
+            let large =
+                format!("expected at most 1073741824 bytes (1024 MiB) of stack, found `{found}`");
+            refuses(&format!("stack = {found}"), &[&large]);
+        }
         refuses("stack = 65535", &[&small("65535")]);
         refuses("stack = 0", &[&small("0")]);
         let large = "18446744073709551616";

@@ -15,8 +15,8 @@ use proc_macro::TokenStream;
 ///
 /// #[session::main(monitor = customise, stack = 16_777_216)]
 /// fn main(worker: Worker) -> Result<(), Box<dyn std::error::Error>> {
-///     for stream in worker.listener("server")?.incoming() {
-///         serve(stream?)?;
+///     for stream in worker.listener("server")?.incoming().flatten() {
+///         serve(stream);
 ///     }
 ///     Ok(())
 /// }
@@ -46,7 +46,7 @@ use proc_macro::TokenStream;
 /// | `monitor = path::to::function` | a function that customises the monitor: it takes `&mut Monitor` and returns nothing or a `Result` | the monitor is as configured |
 /// | `config = "path"` | the configuration file | `session.config.json` in the working directory |
 /// | `panic = "any"` or `"main"` | the threads whose panic ends the worker | `"any"` |
-/// | `stack = bytes` | the stack of the thread that runs `main`, an integer literal of at least 65536 (64 KiB) | 8 MiB |
+/// | `stack = bytes` | the stack of the thread that runs `main`, an integer literal from 65536 (64 KiB) to 1073741824 (1 GiB) | 8 MiB |
 /// | `crate = path` or `"path"` | where the `session` crate is, if it was renamed or re-exported | `::session` |
 ///
 /// # Expansion

@@ -30,14 +30,14 @@ pub const MAX_STACK: usize = 1024 * 1024 * 1024;
 /// `#[session::main]` expands to is nothing but this.
 ///
 /// ```no_run
+/// use std::io::Write;
 /// use std::process::ExitCode;
 ///
 /// fn main() -> ExitCode {
 ///     session::Session::new(|worker| {
-///         let port = worker.port("server")?;
-///         let server = std::net::TcpListener::bind((worker.host(), port)).unwrap();
-///         for visitor in server.incoming() {
-///             drop(visitor);
+///         for mut visitor in worker.listener("server")?.incoming().flatten() {
+///             // The monitor's probes are among them: without a 2xx nobody is ready.
+///             let _ = visitor.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nhi\n");
 ///         }
 ///         Ok::<(), session::Error>(())
 ///     })
@@ -242,10 +242,10 @@ pub fn kill(reason: &str, graceful: bool, code: u8) -> Result<()> {
     }
 }
 
-/// What the function that sets up the monitor may return: `()`, or a `Result<(), E>` whose error
-/// can be displayed.
+/// What the program's own code in the monitor may return (the function that sets it up, its hooks
+/// and its commands): `()`, or a `Result<(), E>` whose error can be displayed.
 #[diagnostic::on_unimplemented(
-    message = "a function that sets up the monitor cannot return `{Self}`",
+    message = "code that runs in the monitor cannot return `{Self}`",
     label = "expected `()`, or a `Result<(), E>` whose `E` can be displayed"
 )]
 pub trait Outcome: sealed::Sealed {

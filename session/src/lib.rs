@@ -18,8 +18,9 @@
 //! #[session::main]
 //! fn main(worker: session::Worker) -> Result<(), Box<dyn std::error::Error>> {
 //!     let server = worker.listener("server")?; // the monitor holds the socket
-//!     for visitor in server.incoming() {
-//!         visitor?.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nhi\n")?;
+//!     for mut visitor in server.incoming().flatten() {
+//!         // A client that has gone away is no reason to end: an error of `main` is a crash.
+//!         let _ = visitor.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nhi\n");
 //!     }
 //!     Ok(())
 //! }
@@ -144,6 +145,11 @@ compile_error!(
     "session needs Unix: on Windows the channel (a socket pair as standard input), process groups \
      and SIGTERM are missing so far"
 );
+
+/// The programs of the README, which have to compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
 
 #[cfg(fuzzing)]
 #[doc(hidden)]

@@ -124,6 +124,9 @@ fn a02_every_way_to_die_at_once_is_within_the_budget() {
                 assert_eq!(log.matches(&line).count(), 1, "{mode}: {log}");
             }
             assert!(log.contains("giving up: 4 failures"), "{mode}: {log}");
+            let told = fs::read_to_string(session.folder().join("ended")).unwrap();
+            let why = "monitor: the session gave up after a crash loop\n";
+            assert_eq!(told.matches(why).count(), 1, "{mode}: {told}");
         }
     });
 }

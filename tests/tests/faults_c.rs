@@ -83,10 +83,13 @@ fn c02_a_worker_that_does_not_even_end_is_ended_step_by_step() {
         let config = r#""readiness":"call","pollingIntervalSeconds":1,"stop":{"graceSeconds":0.2}"#;
         let mut session = Start::config(config).args(&["immortal"]).run(HOSTILE);
         let worker = session.expect_spawn();
-        session.expect("the server failed a probe and is replaced: connection refused");
+        let refused = format!("connection refused at 127.0.0.1:{}", session.port);
+        session.expect(&format!(
+            "the server failed a probe and is replaced: {refused}"
+        ));
         session.expect("still runs after its grace period; sending SIGTERM");
         session.expect("still runs 1 s after SIGTERM; sending SIGKILL");
-        session.expect("failed probe: connection refused (made to leave: SIGKILL)");
+        session.expect(&format!("failed probe: {refused} (made to leave: SIGKILL)"));
         expect_gone(worker, PATIENCE);
         ends(session);
     });

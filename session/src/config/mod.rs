@@ -157,7 +157,8 @@ impl Config {
     pub(crate) fn set_port(&mut self, name: &str, value: u64) -> Result<(), String> {
         if !self.ports.contains_key(name) {
             let known: Vec<_> = self.ports.keys().map(String::as_str).collect();
-            let refusal = limits::Refusal::expected(limits::one_of(&known));
+            let refusal =
+                limits::Refusal::expected(format!("a port named {}", limits::one_of(&known)));
             let advice = near(name, &known).map(limits::did_you_mean);
             return Err(refusal
                 .advise(advice)

@@ -515,12 +515,12 @@ fn a_known_port_moves() {
         (
             "sokcet",
             4001,
-            "expected `server` or `socket`, found `sokcet` (did you mean `socket`?)",
+            "expected a port named `server` or `socket`, found `sokcet` (did you mean `socket`?)",
         ),
         (
             "Web\u{1b}",
             4001,
-            "expected `server` or `socket`, found `Web\\u{1b}`",
+            "expected a port named `server` or `socket`, found `Web\\u{1b}`",
         ),
         (
             "socket",

@@ -93,6 +93,8 @@ pub(super) struct Driver {
     is_broken: bool,
     /// The session ends with its worker, whose output is then its answer (`--version`).
     pub(super) ended_by_itself: bool,
+    /// It ends because of a crash loop.
+    pub(super) gave_up: bool,
     pub(super) finishing: Option<(u8, Instant)>,
     pub(super) last_exit: Option<String>,
     pub(super) last_probe: Option<(String, Duration, Instant)>,
@@ -154,6 +156,7 @@ impl Driver {
             forced: false,
             is_broken: false,
             ended_by_itself: false,
+            gave_up: false,
             finishing: None,
             last_exit: None,
             last_probe: None,

@@ -57,7 +57,10 @@ impl Driver {
         }
         match outcome {
             Ok(()) => {
-                self.tell_of_the_file();
+                // A trial runs what is on disk, and what comes of it is told anyway.
+                if !is_trial {
+                    self.tell_of_the_file();
+                }
                 Event::Spawned { generation }
             }
             Err(error) => {
@@ -208,6 +211,9 @@ impl Driver {
         let handlers = std::mem::take(&mut self.parts.on_exit);
         let reason = match &self.stop_reason {
             Some(reason) => ExitReason::Stop(reason.clone()),
+            None if self.gave_up => {
+                ExitReason::Ended("the session gave up after a crash loop".to_owned())
+            }
             None => ExitReason::Ended("the session ended with its worker".to_owned()),
         };
         let running =
@@ -237,6 +243,7 @@ impl Driver {
             record.add_failure(halted);
         }
         self.ended_by_itself |= matches!(notice, Notice::EndedByItself { .. });
+        self.gave_up |= matches!(notice, Notice::GaveUp { .. });
         let config = &self.parts.config;
         let listening = config
             .polling_route

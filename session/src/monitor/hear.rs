@@ -1,5 +1,7 @@
 //! What a worker says to the owner, and what its probes find.
 
+use std::net::SocketAddr;
+
 use super::driver::Driver;
 use super::input::Word;
 use crate::ipc::message::{Crash, Outcome, PROTOCOL, to_args};
@@ -174,10 +176,21 @@ impl Driver {
         }
     }
 
+    /// Where it is probed, unless that is an address of ours that nobody has heard of.
+    fn public_address(&mut self, generation: Generation) -> Option<SocketAddr> {
+        let record = self.record(generation)?;
+        record.server.filter(|_| !record.serves_private)
+    }
+
     pub(super) fn probed(&mut self, generation: Generation, outcome: &probe::Outcome) {
         let config = &self.parts.config;
         let route = config.polling_route.as_deref().unwrap_or("/");
         let mut words = outcome.verdict.words(route, config.polling_timeout);
+        if outcome.verdict == probe::Verdict::Unhealthy(probe::Failure::Refused)
+            && let Some(at) = self.public_address(generation)
+        {
+            words = format!("{words} at {at}");
+        }
         if matches!(outcome.verdict, probe::Verdict::Unhealthy(_))
             && let Some(halted) = self.halted(generation)
         {

@@ -234,6 +234,11 @@ pub(crate) fn load_config(path: Option<PathBuf>, log: &Log) -> Result<Config> {
 /// From the operator's place, the program's, or the working directory.
 pub(crate) fn read_config(path: Option<PathBuf>) -> Result<config::Loaded> {
     let named = std::env::var_os(CONFIG_VARIABLE).filter(|path| !path.is_empty());
+    let which = match (&named, &path) {
+        (Some(_), _) => format!("the configuration that {CONFIG_VARIABLE} names"),
+        (None, Some(_)) => "the configuration that the program names".to_owned(),
+        (None, None) => "the configuration".to_owned(),
+    };
     let explicit = named.map(PathBuf::from).or(path);
     let is_explicit = explicit.is_some();
     let path = explicit.unwrap_or_else(|| CONFIG_FILE.into());
@@ -242,6 +247,6 @@ pub(crate) fn read_config(path: Option<PathBuf>) -> Result<config::Loaded> {
         if let Some(cause) = std::error::Error::source(&error) {
             text = format!("{text}: {cause}");
         }
-        Error::Config(format!("the configuration is not valid\n{text}"))
+        Error::Config(format!("{which} is not valid\n{text}"))
     })
 }

@@ -50,8 +50,8 @@ pub(super) fn line(notice: Notice, details: &Details) -> Line {
         )),
         Notice::ProbeLost { .. } => monitor.warn("a probe did not come back; the next one is made"),
         Notice::NotReadyInTime { after, .. } => monitor.bad(format_args!(
-            "the server was not ready within {} s: {failure}",
-            crate::text::seconds(after)
+            "the server was not ready within {}: {failure}",
+            configured(after)
         )),
         Notice::NoHandshake { .. } => monitor.bad(format_args!(
             "worker {pid} did not complete its handshake: {failure}"
@@ -85,7 +85,7 @@ pub(super) fn line(notice: Notice, details: &Details) -> Line {
         Notice::GaveUp { failures, within } => monitor.bad(format_args!(
             "giving up: {} within {}",
             count(failures, "failure"),
-            seconds(within)
+            configured(within)
         )),
         Notice::EndedByItself { exit } => monitor.fact(format_args!(
             "the session ends with its worker: {}",
@@ -190,6 +190,11 @@ fn adverb(how: How) -> &'static str {
 
 fn seconds(time: Duration) -> String {
     format!("{} s", crate::text::rounded_seconds(time, 3))
+}
+
+/// A time as it stands in the configuration.
+fn configured(time: Duration) -> String {
+    format!("{} s", crate::text::seconds(time))
 }
 
 fn told(exit: Exit, status: Option<ExitStatus>) -> String {

@@ -318,13 +318,16 @@ fn listening(address: SocketAddr, backlog: i32) -> io::Result<TcpListener> {
 /// What keeps an address from being bound, and what to do about it.
 fn obstacle(error: &io::Error, address: SocketAddr) -> Option<String> {
     match error.kind() {
-        ErrorKind::AddrInUse => probe::holder(address).map(|holder| holder.to_string()),
+        ErrorKind::AddrInUse => probe::holder(address)
+            .map(|holder| format!("{holder}; end that process, or take another port")),
         ErrorKind::AddrNotAvailable => Some(format!(
             "this machine has no address {}; set `host`",
             address.ip()
         )),
         ErrorKind::PermissionDenied => Some(format!(
-            "the user of this process may not listen on port {}",
+            "the user of this process may not listen on port {}; take one from 1024 on, have a \
+             service manager pass the socket, or give the program the capability \
+             CAP_NET_BIND_SERVICE",
             address.port()
         )),
         _ => None,

@@ -64,7 +64,7 @@ pub(super) const BUILTINS: [Builtin; 8] = [
     },
     Builtin {
         usage: "exit <clean|force>",
-        about: "end the session, with or without its exit handlers",
+        about: "end the session; force: without the worker's exit handlers",
         read: |args| Ok(Command::Exit(how(args))),
     },
     Builtin {
@@ -74,7 +74,7 @@ pub(super) const BUILTINS: [Builtin; 8] = [
     },
     Builtin {
         usage: "reload",
-        about: "start the next worker, and end this one when that is ready",
+        about: "start the next worker beside this one, and end this one when that is ready",
         read: |_| Ok(Command::Reload),
     },
     Builtin {

@@ -113,8 +113,8 @@ impl Worker {
     /// ```no_run
     /// # fn serve(worker: session::Worker) -> Result<(), Box<dyn std::error::Error>> {
     /// let listener = worker.listener("server")?;
-    /// for visitor in listener.incoming() {
-    ///     let visitor = visitor?;
+    /// for visitor in listener.incoming().flatten() {
+    ///     // Answer, and let no error of one client end the loop.
     /// }
     /// # Ok(())
     /// # }

@@ -154,14 +154,14 @@ fn every_notice_has_its_words() {
                 failures: 1,
                 within: seconds(60),
             },
-            "__monitor__: giving up: 1 failure within 60.000 s",
+            "__monitor__: giving up: 1 failure within 60 s",
         ),
         (
             Notice::GaveUp {
                 failures: 2,
                 within: seconds(60),
             },
-            "__monitor__: giving up: 2 failures within 60.000 s",
+            "__monitor__: giving up: 2 failures within 60 s",
         ),
         (
             Notice::EndedByItself {
