@@ -209,6 +209,15 @@ mod tests {
     }
 
     #[test]
+    fn only_the_memory_of_an_uncommon_line_is_given_back() {
+        for (length, kept) in [(10_000, true), (100_000, false)] {
+            let (_, mut buffer) = fed(MAX_LINE, &vec![b'x'; length], 1000);
+            buffer.feed(b"\n", |line| assert_eq!(line.map(<[u8]>::len), Ok(length)));
+            assert_eq!(buffer.partial.capacity() >= length, kept, "{length}");
+        }
+    }
+
+    #[test]
     fn bytes_come_from_any_reader() {
         let mut source: &[u8] = b"a\nb";
         let mut lines = 0;
@@ -265,6 +274,7 @@ mod tests {
 
     #[test]
     fn a_line_has_a_longest_length() {
+        assert_eq!(MAX_LINE, 1_048_576);
         let verb = |length: usize| {
             let text = "x".repeat(length);
             ToMonitor::Lifecycle(Text { text })

@@ -218,6 +218,18 @@ fn the_first_code_is_kept() {
 }
 
 #[test]
+fn a_stop_shows_from_its_request_to_its_end() {
+    let mut sim = Sim::ready(policy());
+    let stopping = |sim: &Sim| sim.supervisor.snapshot().stopping;
+    assert!(!stopping(&sim));
+    sim.quietly(operator_stop(How::Clean));
+    assert!(stopping(&sim));
+    sim.end(Exit::Code(0), MIDDLE);
+    sim.event(Event::HandlersDone, &[Action::Finish { code: 0 }]);
+    assert!(stopping(&sim));
+}
+
+#[test]
 fn a_stop_in_backoff_needs_no_worker() {
     for (how, begin) in [
         (How::Clean, [STOPPING, HANDLERS_CLEAN]),
