@@ -273,6 +273,26 @@ mod tests {
     }
 
     #[test]
+    fn a_bad_line_says_what_was_expected() {
+        for (line, told) in [
+            (
+                BadLine::TooLong,
+                "expected a line of at most 1048576 bytes, found more",
+            ),
+            (
+                BadLine::NotAVerb("this".to_owned()),
+                "expected a message of protocol 1: this",
+            ),
+            (
+                BadLine::Cut(b"cut".to_vec()),
+                "expected a newline, found the end after 3 bytes of a line",
+            ),
+        ] {
+            assert_eq!(line.to_string(), told);
+        }
+    }
+
+    #[test]
     fn a_line_has_a_longest_length() {
         assert_eq!(MAX_LINE, 1_048_576);
         let verb = |length: usize| {
