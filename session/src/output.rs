@@ -192,6 +192,7 @@ mod tests {
 
     #[test]
     fn a_line_at_the_cap_is_one_and_past_it_is_split() {
+        assert_eq!(MAX_OUTPUT_LINE, 8_192);
         let far = if cfg!(miri) { 3 } else { 1_000 } * MAX_OUTPUT_LINE + 5;
         for ending in ["\n", "\r\n"] {
             for len in [
@@ -282,6 +283,7 @@ mod tests {
 
     #[test]
     fn the_tail_at_and_past_its_cap() {
+        assert_eq!(TAIL_BYTES, 65_536);
         for (len, dropped) in [
             (0, 0),
             (TAIL_BYTES, 0),

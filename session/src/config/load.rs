@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display};
 use std::fs::{self, File, FileType, OpenOptions};
-use std::io::{self, Read as _};
+use std::io::{self, Read};
 use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -101,18 +101,20 @@ pub(crate) fn load(path: &Path, explicit: bool) -> Result<Loaded, LoadError> {
         let fault = text::too_long(metadata.len());
         return Err(LoadError::Invalid(Faults::one(&name, fault)));
     }
-    let mut bytes = Vec::new();
-    // The file may still grow. One byte past the limit tells one that does from one that fits.
-    let limit = MAX_BYTES as u64 + 1;
-    file.take(limit)
-        .read_to_end(&mut bytes)
-        .map_err(unreadable)?;
+    let bytes = contents(file).map_err(unreadable)?;
     let config = parse(&bytes, &name).map_err(LoadError::Invalid)?;
     Ok(Loaded {
         config,
         found: true,
         warnings: warnings(path, metadata.permissions().mode()),
     })
+}
+
+/// The file may still grow. One byte past the limit tells one that does from one that fits.
+fn contents(file: impl Read) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Opening must neither wait for the other end of a FIFO nor make a terminal ours.
@@ -304,6 +306,20 @@ mod tests {
         if File::open(&path).is_err() {
             let expected = "cannot read `c.json`: Permission denied (os error 13)";
             assert_eq!(refused(&folder, &path), expected);
+        }
+    }
+
+    #[test]
+    fn a_file_that_grows_is_read_one_byte_past_the_limit() {
+        let past = MAX_BYTES + 1;
+        for (length, read) in [
+            (0, 0),
+            (MAX_BYTES, MAX_BYTES),
+            (past, past),
+            (past * 8, past),
+        ] {
+            let file = io::repeat(b' ').take(length as u64);
+            assert_eq!(contents(file).unwrap().len(), read, "{length}");
         }
     }
 

@@ -212,6 +212,15 @@ mod tests {
     }
 
     #[test]
+    fn only_the_memory_of_an_uncommon_line_is_given_back() {
+        for (length, kept) in [(10_000, true), (100_000, false)] {
+            let (_, mut buffer) = fed(MAX_LINE, &vec![b'x'; length], 1000);
+            buffer.feed(b"\n", |line| assert_eq!(line.map(<[u8]>::len), Ok(length)));
+            assert_eq!(buffer.partial.capacity() >= length, kept, "{length}");
+        }
+    }
+
+    #[test]
     fn bytes_come_from_any_reader() {
         let mut source: &[u8] = b"a\nb";
         let mut lines = 0;
@@ -267,8 +276,29 @@ mod tests {
     }
 
     #[test]
+    fn a_bad_line_says_what_was_expected() {
+        for (line, told) in [
+            (
+                BadLine::TooLong,
+                "expected a line of at most 1048576 bytes, found more",
+            ),
+            (
+                BadLine::NotAVerb("this".to_owned()),
+                "expected a message of protocol 1: this",
+            ),
+            (
+                BadLine::Cut(b"cut".to_vec()),
+                "expected a newline, found the end after 3 bytes of a line",
+            ),
+        ] {
+            assert_eq!(line.to_string(), told);
+        }
+    }
+
+    #[test]
     #[cfg_attr(miri, ignore = "a megabyte is much to interpret")]
     fn a_line_has_a_longest_length() {
+        assert_eq!(MAX_LINE, 1_048_576);
         let verb = |length: usize| {
             let text = "x".repeat(length);
             ToMonitor::Lifecycle(Text { text })

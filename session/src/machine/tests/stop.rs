@@ -26,6 +26,29 @@ fn a_clean_stop_climbs_the_ladder_at_its_times() {
     assert_eq!(sim.supervisor.next_deadline(), None);
 }
 
+/// The driver also wakes for what is due elsewhere.
+#[test]
+fn a_wake_before_a_deadline_climbs_no_rung() {
+    let rungs: [Make; 6] = [
+        Sim::handshaking,
+        Sim::starting,
+        Sim::draining,
+        Sim::terminating,
+        Sim::killing,
+        Sim::dead,
+    ];
+    for make in rungs.into_iter().chain([Sim::backing_off, Sim::closing]) {
+        let mut sim = make(policy());
+        let (state, deadline) = (sim.state(), sim.supervisor.next_deadline().unwrap());
+        for early in [sim.now, deadline - Duration::from_nanos(1)] {
+            assert_eq!(sim.supervisor.handle_timeout(early), [], "{state:?}");
+            assert_eq!(sim.state(), state);
+        }
+        sim.pass(deadline - sim.now);
+        assert_ne!(sim.state(), state);
+    }
+}
+
 #[test]
 fn a_stop_is_over_when_worker_and_handlers_are() {
     for handlers_first in [true, false] {
@@ -192,6 +215,18 @@ fn the_first_code_is_kept() {
     }
     sim.end(Exit::Signal(9), MIDDLE);
     sim.event(Event::HandlersDone, &[Action::Finish { code: 5 }]);
+}
+
+#[test]
+fn a_stop_shows_from_its_request_to_its_end() {
+    let mut sim = Sim::ready(policy());
+    let stopping = |sim: &Sim| sim.supervisor.snapshot().stopping;
+    assert!(!stopping(&sim));
+    sim.quietly(operator_stop(How::Clean));
+    assert!(stopping(&sim));
+    sim.end(Exit::Code(0), MIDDLE);
+    sim.event(Event::HandlersDone, &[Action::Finish { code: 0 }]);
+    assert!(stopping(&sim));
 }
 
 #[test]
