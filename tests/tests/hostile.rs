@@ -10,6 +10,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use session_tests::faults::row;
+use session_tests::inject::until;
 use session_tests::processes::{hidden_in, resources};
 use session_tests::running::{PATIENCE, Running, Start, expect_gone};
 
@@ -237,7 +238,9 @@ fn no_text_reaches_the_log_unescaped() {
             session.enter("reports");
             session.expect("its last output:");
             lives(&mut session);
-            let report = fs::read_to_string(session.folder().join("report-1")).unwrap();
+            let file = session.folder().join("report-1");
+            until("the hook has written it", || file.exists());
+            let report = fs::read_to_string(file).unwrap();
             // The first line is its JSON, which has escapes of its own.
             let (_, report) = report.split_once('\n').unwrap();
             expect_harmless(report);

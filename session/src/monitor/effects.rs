@@ -259,6 +259,7 @@ impl Driver {
                 pid: record.pid,
                 listening,
                 failure: record.failure.clone(),
+                greeted: record.greeted,
                 halted,
                 status: record.death.map(|death| death.status),
             });

@@ -129,6 +129,7 @@ impl Driver {
                 "it gave another generation or process id".to_owned(),
             );
         } else {
+            record.greeted = true;
             self.happen(Event::Hello { generation });
         }
     }

@@ -16,6 +16,8 @@ pub(super) struct Details {
     pub(super) listening: Option<u16>,
     /// What went wrong last, with a probe or the handshake.
     pub(super) failure: Option<String>,
+    /// It has said hello.
+    pub(super) greeted: bool,
     /// Why it cannot answer, if somebody has stopped it.
     pub(super) halted: Option<&'static str>,
     /// The exact end of the last worker.
@@ -109,9 +111,16 @@ pub(super) fn line(notice: Notice, details: &Details) -> Line {
         Notice::TookOver { generation } => {
             monitor.good(format_args!("generation {generation} has taken over"))
         }
-        Notice::ReloadFailed { generation } => monitor.bad(format_args!(
-            "the reload failed: generation {generation} did not get as far as taking over, and the worker that serves stays"
-        )),
+        Notice::ReloadFailed { generation } => {
+            let why = if details.greeted {
+                "did not get as far as taking over"
+            } else {
+                "never said hello, as each build of this program does"
+            };
+            monitor.bad(format_args!(
+                "the reload failed: generation {generation} {why}, and the worker that serves stays"
+            ))
+        }
         Notice::AlreadyReloading => {
             monitor.bad("a reload is under way, or its old worker still drains; nothing was done")
         }

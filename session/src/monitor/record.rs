@@ -29,6 +29,8 @@ pub(super) struct Record {
     /// It accepts there.
     pub(super) serves_private: bool,
     pub(super) spawned: Instant,
+    /// Has said hello: it is a worker indeed.
+    pub(super) greeted: bool,
     /// Has answered a probe well: then the listening socket is its own.
     pub(super) trusted: bool,
     /// It runs another program than the workers before it, which is on trial until it is ready.
@@ -69,6 +71,7 @@ impl Record {
             private: None,
             serves_private: false,
             spawned,
+            greeted: false,
             trusted: false,
             candidate: None,
             death: None,

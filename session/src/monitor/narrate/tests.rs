@@ -15,6 +15,7 @@ fn details() -> Details {
         pid: 7,
         listening: Some(3000),
         failure: Some("connection refused".into()),
+        greeted: true,
         halted: None,
         status: None,
     }
@@ -245,6 +246,32 @@ fn what_is_not_known_is_said_to_be_so() {
     assert!(words(Notice::NoHandshake { generation: G }, &bare).ends_with("no more is known"));
     let ready = words(Notice::Ready { generation: G }, &bare);
     assert_eq!(ready, "__server__: ready");
+}
+
+#[test]
+fn a_program_that_is_no_build_of_this_one_is_said_to_be_none() {
+    let details = Details {
+        greeted: false,
+        ..details()
+    };
+    let told = words(Notice::ReloadFailed { generation: G }, &details);
+    assert!(
+        told.contains("generation 4 never said hello, as each build"),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_worker_that_was_stopped_is_said_to_be_so_where_its_grace_period_ends() {
+    let details = Details {
+        halted: Some("its process is stopped (T)"),
+        ..details()
+    };
+    let told = words(Notice::Terminating { generation: G }, &details);
+    assert!(
+        told.contains("grace period (its process is stopped (T)); sending"),
+        "{told}"
+    );
 }
 
 #[test]
