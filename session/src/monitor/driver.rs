@@ -291,6 +291,9 @@ impl Driver {
     /// Nothing can be trusted any more but this thread, so the worker is ended in good order.
     fn thread_failed(&mut self, name: &str) {
         self.is_broken = true;
+        if let Some((code, _)) = &mut self.finishing {
+            *code = exit_code::INTERNAL;
+        }
         self.tell(Line::new(Who::Monitor).bad(format_args!(
             "the thread `{name}` of the monitor has failed, which is a defect of the library"
         )));

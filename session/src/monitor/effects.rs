@@ -181,7 +181,7 @@ impl Driver {
     /// A pid is its worker's own as long as its death is unknown: only the owner reaps.
     fn unreaped(&mut self, generation: Generation) -> Option<u32> {
         self.record(generation)
-            .filter(|record| record.death.is_none())
+            .filter(|record| record.death.is_none() && record.pid != 0)
             .map(|record| record.pid)
     }
 

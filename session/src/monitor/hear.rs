@@ -184,35 +184,11 @@ impl Driver {
     }
 
     pub(super) fn probed(&mut self, generation: Generation, outcome: &probe::Outcome) {
-        let config = &self.parts.config;
-        let route = config.polling_route.as_deref().unwrap_or("/");
-        let mut words = outcome.verdict.words(route, config.polling_timeout);
-        if outcome.verdict == probe::Verdict::Unhealthy(probe::Failure::Refused)
-            && let Some(at) = self.public_address(generation)
-        {
-            words = format!("{words} at {at}");
-        }
-        if matches!(outcome.verdict, probe::Verdict::Unhealthy(_))
-            && let Some(halted) = self.halted(generation)
-        {
-            words = format!("{words}; {halted}");
-        }
-        self.last_probe = Some((words.clone(), outcome.latency, self.world.now()));
-        let verdict = match &outcome.verdict {
-            probe::Verdict::Healthy => machine::Verdict::Healthy,
-            probe::Verdict::Unhealthy(_) | probe::Verdict::Stranger(_) => {
-                machine::Verdict::Unhealthy
-            }
-            probe::Verdict::Inconclusive(_) => machine::Verdict::CannotProbe,
-        };
-        let worth_telling = matches!(
-            outcome.verdict,
-            probe::Verdict::Stranger(_)
-                | probe::Verdict::Unhealthy(
-                    probe::Failure::Redirect(_) | probe::Failure::Status(_)
-                )
-        );
-        let Some(record) = self.record(generation) else {
+        let words = self.finding(generation, &outcome.verdict);
+        let verdict = judged(&outcome.verdict);
+        let now = self.world.now();
+        // One that is dead by now is none's any more.
+        let Some(record) = (self.record(generation)).filter(|record| record.death.is_none()) else {
             return;
         };
         let is_news = record.failure.as_ref() != Some(&words);
@@ -222,18 +198,52 @@ impl Driver {
         } else {
             record.failure = Some(words.clone());
         }
-        if worth_telling && is_news && !record.trusted {
-            self.tell(
-                Line::new(Who::Monitor)
-                    .warn("not healthy yet: ")
-                    .plain(words),
-            );
+        if is_news && !record.trusted && is_worth_telling(&outcome.verdict) {
+            let line = Line::new(Who::Monitor);
+            self.tell(line.warn("not healthy yet: ").plain(&words));
         }
+        self.last_probe = Some((words, outcome.latency, now));
         self.happen(Event::Probed {
             generation,
             verdict,
         });
     }
+
+    /// What a probe found, in words, and what more is known of it.
+    fn finding(&mut self, generation: Generation, verdict: &probe::Verdict) -> String {
+        let config = &self.parts.config;
+        let route = config.polling_route.as_deref().unwrap_or("/");
+        let mut words = verdict.words(route, config.polling_timeout);
+        if *verdict == probe::Verdict::Unhealthy(probe::Failure::Refused)
+            && let Some(at) = self.public_address(generation)
+        {
+            words = format!("{words} at {at}");
+        }
+        if matches!(verdict, probe::Verdict::Unhealthy(_))
+            && let Some(halted) = self.halted(generation)
+        {
+            words = format!("{words}; {halted}");
+        }
+        words
+    }
+}
+
+/// What the supervisor makes of it.
+fn judged(verdict: &probe::Verdict) -> machine::Verdict {
+    match verdict {
+        probe::Verdict::Healthy => machine::Verdict::Healthy,
+        probe::Verdict::Unhealthy(_) | probe::Verdict::Stranger(_) => machine::Verdict::Unhealthy,
+        probe::Verdict::Inconclusive(_) => machine::Verdict::CannotProbe,
+    }
+}
+
+/// Is it something that the operator can put right?
+fn is_worth_telling(verdict: &probe::Verdict) -> bool {
+    use probe::Failure::{Redirect, Status};
+    matches!(
+        verdict,
+        probe::Verdict::Stranger(_) | probe::Verdict::Unhealthy(Redirect(_) | Status(_))
+    )
 }
 
 fn messages(count: u64) -> String {

@@ -76,7 +76,10 @@ impl Driver {
                 self.reload_to(Some(program));
             }
             Ok(program) => {
-                self.adopt(program);
+                let is_refused = self.supervisor.snapshot().stopping || state == State::Unkillable;
+                if !is_refused {
+                    self.adopt(program);
+                }
                 self.carry_out(order);
             }
             Err(why) => self.refuse(&why),

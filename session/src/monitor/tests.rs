@@ -32,6 +32,7 @@ use crate::ipc::message::{PROTOCOL, Welcome};
 use crate::ipc::peer::{Peer, Wire};
 use crate::log::Log;
 use crate::machine::{Asker, Generation, How, SETTLE};
+use crate::probe;
 use crate::process_table::{Condition, Stat};
 use crate::repl::Table;
 use crate::report::{CrashReport, ExitStatus};
@@ -971,6 +972,69 @@ fn a_program_that_was_checked_for_a_reload_that_is_refused_is_not_adopted() {
         .run();
     assert_eq!(over.told("this worker binds its own port"), 1);
     assert_eq!(over.told("from the new program"), 0, "{:?}", over.log);
+}
+
+#[test]
+fn a_program_that_was_checked_for_a_restart_that_is_refused_is_not_adopted() {
+    let bench = Bench::new().react(well_behaved(ms(1), ms(1)));
+    let image = Image::open_running().unwrap();
+    let program = bench.driver.parts.recipe.program_of(image).unwrap();
+    let checked = Input::Checked {
+        answer: Ok(program),
+        order: Order::Restart(How::Clean),
+    };
+    let over = bench
+        .at(ms(100), stop(How::Clean))
+        .at(ms(110), checked)
+        .run();
+    assert_eq!(over.told("the session is stopping already"), 1);
+    assert_eq!(over.told("from the new program"), 0, "{:?}", over.log);
+}
+
+#[test]
+fn a_thread_that_fails_at_the_very_end_is_told_by_the_exit_code_too() {
+    let over = Bench::new()
+        .react(|outside, deed| match deed {
+            Deed::Spawn(generation) => outside.says_hello(*generation, ms(1)),
+            // Its last output is on its way yet.
+            Deed::Kill(generation) if outside.processes[&pid(*generation)].dead.is_none() => {
+                outside.processes.get_mut(&pid(*generation)).unwrap().dead = Some(KILLED);
+                for input in died(*generation) {
+                    let wait = if matches!(input, Input::OutputEnded { .. }) {
+                        ms(20)
+                    } else {
+                        ms(1)
+                    };
+                    outside.after(wait, input);
+                }
+            }
+            Deed::Terminate(_) | Deed::Kill(_) | Deed::Reap(_) => {}
+        })
+        .at(ms(100), stop(How::Force))
+        .at(ms(110), Input::ThreadFailed("session-repl".into()))
+        .run();
+    assert_eq!(over.code, ExitCode::from(70), "{:?}", over.log);
+}
+
+#[test]
+fn the_last_probe_is_that_of_the_worker_that_serves() {
+    let over = Bench::new()
+        .react(well_behaved(ms(1), ms(1)))
+        .at(ms(100), Input::Restart { how: How::Force })
+        .at(
+            ms(200),
+            Input::Probed {
+                generation: 1,
+                outcome: probe::Outcome {
+                    verdict: probe::Verdict::Healthy,
+                    latency: ms(1),
+                },
+            },
+        )
+        .at(ms(300), Input::Line("status".to_owned()))
+        .at(ms(400), stop(How::Clean))
+        .run();
+    assert_eq!(over.told("last probe: none"), 1, "{:?}", over.log);
 }
 
 #[test]
