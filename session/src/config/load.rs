@@ -117,9 +117,10 @@ fn contents(file: impl Read) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Opening must neither wait for the other end of a FIFO nor make a terminal ours.
+/// Opening must neither wait for the other end of a FIFO nor make a terminal ours. (That no worker
+/// inherits the file is the standard library's doing.)
 fn open(path: &Path) -> io::Result<File> {
-    let flags = libc::O_NONBLOCK | libc::O_CLOEXEC | libc::O_NOCTTY;
+    let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
     OpenOptions::new().read(true).custom_flags(flags).open(path)
 }
 
@@ -307,6 +308,15 @@ mod tests {
             let expected = "cannot read `c.json`: Permission denied (os error 13)";
             assert_eq!(refused(&folder, &path), expected);
         }
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "reads files")]
+    fn a_file_as_long_as_the_limit_is_read() {
+        let folder = Folder::new("long");
+        let content = format!("{{{}}}", " ".repeat(MAX_BYTES - 2));
+        let path = folder.file("c.json", &content, 0o644);
+        assert_eq!(load(&path, true).unwrap().config, Config::default());
     }
 
     #[test]

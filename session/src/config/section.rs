@@ -160,3 +160,21 @@ fn shown(json: &Json<'_>) -> String {
         Json::Object(_) => String::from("an object"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn known_keys_are_listed_as_long_as_one_reads_them() {
+        let keys = ["a", "b", "c", "d", "e", "f", "g", "h", "i"];
+        for (count, expected) in [
+            (2, "`a` or `b`"),
+            (MAX_LISTED, "`a`, `b`, `c`, `d`, `e`, `f`, `g` or `h`"),
+            (MAX_LISTED + 1, "a known key"),
+        ] {
+            let told = unknown_key("zebra", &keys[..count]);
+            assert_eq!(told, format!("expected {expected}, found `zebra`"));
+        }
+    }
+}
