@@ -11,8 +11,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// What went wrong.
 ///
 /// `Display` tells this layer only; the cause, if there is one, is behind
-/// [`source`](std::error::Error::source).
-#[derive(Debug)]
+/// [`source`](std::error::Error::source). `Debug` tells all of it in the same words, since that is what
+/// the operator reads of an error that `main` returns.
 #[non_exhaustive]
 pub enum Error {
     /// A session was launched twice in one process.
@@ -136,6 +136,12 @@ impl Error {
     }
 }
 
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.chain())
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -162,12 +168,19 @@ impl fmt::Display for Error {
                 "expected a message of at most {limit} bytes, found {length}: send it in parts, or as a file"
             ),
             Error::Json(_) => f.write_str("the arguments are not what JSON can carry here"),
-            Error::UnknownPort { name, known } => write!(
-                f,
-                "expected a configured port name ({}), found `{}`: add it under `ports` in session.config.json",
-                known.join(", "),
-                crate::text::escape(name)
-            ),
+            Error::UnknownPort { name, known } => {
+                let names: Vec<&str> = known.iter().map(String::as_str).collect();
+                write!(
+                    f,
+                    "expected a configured port name ({}), found `{}`",
+                    names.join(", "),
+                    crate::text::escape(name)
+                )?;
+                match crate::near::near(name, &names) {
+                    Some(near) => write!(f, ": did you mean `{near}`?"),
+                    None => f.write_str(": add it under `ports` in the configuration"),
+                }
+            }
             Error::Invalid(text)
             | Error::Usage(text)
             | Error::Config(text)
@@ -209,4 +222,36 @@ pub(crate) mod exit_code {
     pub(crate) const PERMISSION: u8 = 77;
     /// The configuration is invalid.
     pub(crate) const CONFIG: u8 = 78;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_main_returns_is_told_in_words_with_its_causes() {
+        let error = Error::Os {
+            doing: "open the banner",
+            source: io::Error::other("no disk"),
+        };
+        assert_eq!(error.to_string(), "could not open the banner");
+        assert_eq!(format!("{error:?}"), "could not open the banner: no disk");
+    }
+
+    #[test]
+    fn a_port_name_that_is_almost_right_is_guessed() {
+        let unknown = |name: &str| Error::UnknownPort {
+            name: name.to_owned(),
+            known: vec!["admin".to_owned(), "server".to_owned()],
+        };
+        assert_eq!(
+            unknown("serve").to_string(),
+            "expected a configured port name (admin, server), found `serve`: did you mean `server`?"
+        );
+        assert_eq!(
+            unknown("metrics\x07").to_string(),
+            "expected a configured port name (admin, server), found `metrics\\x07`: add it under \
+             `ports` in the configuration"
+        );
+    }
 }

@@ -92,7 +92,7 @@ fn a01_a_request_to_a_worker_that_dies_ends_at_once() {
         thread::sleep(Duration::from_millis(50));
         send(worker, Signal::SIGKILL);
         let killed = Instant::now();
-        session.expect("asked: Err(PeerDied)");
+        session.expect("asked: Err(the other process ended before it answered)");
         assert!(killed.elapsed() < Duration::from_secs(1));
         expect_end(session, 0);
     });

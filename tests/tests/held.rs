@@ -167,7 +167,7 @@ fn a_port_is_changed_by_binding_the_new_one_first() {
     );
     expect_generation(&mut session, 1);
     session.enter(&format!("set server port {new} true"));
-    session.expect("the port is changed");
+    session.expect(&format!("the port `server` is {new} from now on"));
     session.port = new;
     expect_generation(&mut session, 2);
     assert!(ask(old, "GET", "/", "").is_err());

@@ -622,7 +622,7 @@ fn requests_are_answered_or_time_out_or_learn_of_a_death() {
     worker.say(&json!({ "reply": answer }));
     worker.expect_log("first: Ok(Object {\"a\": Number(1)})");
     let late = worker.expect("message");
-    worker.expect_log("second: Err(Timeout(50ms))");
+    worker.expect_log("second: Err(no answer within 0.05 s)");
     // An answer that nobody waits for any more, and one that nobody ever asked for.
     for id in [&late["id"], &json!(999)] {
         worker.say(&json!({ "reply": { "id": id, "outcome": "no_reply" } }));

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use super::driver::Driver;
 use super::input::Word;
+use super::operator::{polling_is_set, port_is_set};
 use crate::ipc::message::{Crash, Outcome, PROTOCOL, to_args};
 use crate::log::{Line, Who};
 use crate::machine::{self, Asker, Event, Generation, How};
@@ -51,14 +52,14 @@ impl Driver {
                     });
                     self.tell_listeners("set_port", &args, generation);
                 }
-                self.tell_outcome(outcome, "the port is changed");
+                self.tell_outcome(outcome, &port_is_set(&name, port, restart));
             }
             Word::SetPolling { seconds, now } => {
                 self.requested("set_polling");
                 let outcome = self
                     .may_set_port()
                     .and_then(|()| self.set_polling(seconds, now));
-                self.tell_outcome(outcome, "the polling interval is changed");
+                self.tell_outcome(outcome, &polling_is_set(seconds, now));
             }
             Word::Kill {
                 reason,

@@ -55,11 +55,11 @@ impl Driver {
                 restart,
             } => {
                 let outcome = self.set_port(&name, port, restart);
-                self.tell_outcome(outcome, "the port is changed");
+                self.tell_outcome(outcome, &port_is_set(&name, port, restart));
             }
             Command::SetPolling { seconds, now } => {
                 let outcome = self.set_polling(seconds, now);
-                self.tell_outcome(outcome, "the polling interval is changed");
+                self.tell_outcome(outcome, &polling_is_set(seconds, now));
             }
         }
     }
@@ -151,5 +151,23 @@ impl Driver {
             Ok(()) => line.good(done),
             Err(error) => line.bad(error.chain()),
         });
+    }
+}
+
+/// What has been done when a port was set.
+pub(super) fn port_is_set(name: &str, port: u64, restart: bool) -> String {
+    format!("the port `{name}` is {port} {}", since(restart))
+}
+
+/// What has been done when the polling interval was set.
+pub(super) fn polling_is_set(seconds: f64, now: bool) -> String {
+    format!("the server is probed every {seconds} s {}", since(now))
+}
+
+fn since(now: bool) -> &'static str {
+    if now {
+        "from now on"
+    } else {
+        "from the next worker on"
     }
 }
