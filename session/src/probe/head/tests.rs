@@ -322,3 +322,27 @@ fn any_single_changed_byte_is_survived() {
         }
     }
 }
+
+#[test]
+fn each_fault_has_words_of_its_own() {
+    use Malformed::*;
+    let faults = [
+        Version,
+        StatusCode,
+        HeaderName,
+        Folded,
+        BareReturn,
+        Nul,
+        ContentLength,
+        EndlessInterim,
+    ];
+    let mut told: Vec<_> = faults.iter().map(Malformed::to_string).collect();
+    assert!(
+        told.iter()
+            .all(|text| text.starts_with("expected ") || text.starts_with("found ")),
+        "{told:?}"
+    );
+    told.sort();
+    told.dedup();
+    assert_eq!(told.len(), faults.len());
+}
