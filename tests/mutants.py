@@ -8,8 +8,8 @@ The first seven are defects that the system which this one re-imagines has had. 
 copy of the last commit, and a mutant that does not compile, or that no test sees, fails the run.
 Those of the fault matrix are in `fault_mutants.py`.
 
-Beside these, `cargo mutants -p session -f 'session/src/machine/*.rs' -f session/src/ipc/codec.rs
--f 'session/src/config/*.rs' -- --lib` tries every small change (`cargo install cargo-mutants`, hours).
+Beside these, `cargo mutants` tries every small change to the pure rooms. CONTRIBUTING.md has its commands,
+how long they take and what they last counted; `.cargo/mutants.toml` has the few mutants that change nothing.
 """
 
 import sys

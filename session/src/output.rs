@@ -70,9 +70,8 @@ impl Lines {
 fn unfinished(bytes: &[u8]) -> usize {
     for (back, &byte) in bytes.iter().rev().take(3).enumerate() {
         let needed = match byte {
-            b'\r' if back == 0 => 2,
             0x80..=0xbf => continue,
-            0xc2..=0xdf => 2,
+            b'\r' | 0xc2..=0xdf => 2,
             0xe0..=0xef => 3,
             0xf0..=0xf4 => 4,
             _ => 1,
@@ -279,6 +278,21 @@ mod tests {
             assert!(tail.ring.capacity() <= TAIL_BYTES);
         }
         assert_eq!(tail.ring.len(), TAIL_BYTES);
+    }
+
+    #[test]
+    fn the_tail_grows_seldom_and_only_when_it_is_full() {
+        let mut tail = Tail::default();
+        let (mut capacity, mut grown) = (0, 0);
+        for _ in 0..if cfg!(miri) { 1_000 } else { TAIL_BYTES } {
+            tail.push(b"x");
+            if tail.ring.capacity() != capacity {
+                assert_eq!(tail.ring.len(), capacity + 1);
+                capacity = tail.ring.capacity();
+                grown += 1;
+            }
+        }
+        assert!(grown <= 17, "{grown} times");
     }
 
     #[test]

@@ -63,6 +63,8 @@ fn status_lines() -> Vec<(Vec<u8>, Progress)> {
         ("HTTP/1.1 20 OK\r\n\r\n", bad(Malformed::StatusCode)),
         ("HTTP/1.1 20\r\n\r\n", bad(Malformed::StatusCode)),
         ("HTTP/1.1 2000 OK\r\n\r\n", bad(Malformed::StatusCode)),
+        // At once, not at the end of the line.
+        ("HTTP/1.1 2000", bad(Malformed::StatusCode)),
         ("HTTP/1.1 200OK\r\n\r\n", bad(Malformed::StatusCode)),
         ("HTTP/1.1 2e2 OK\r\n\r\n", bad(Malformed::StatusCode)),
         ("HTTP/1.1 -20 OK\r\n\r\n", bad(Malformed::StatusCode)),
@@ -111,6 +113,7 @@ fn header_lines() -> Vec<(Vec<u8>, Progress)> {
         ("Name : 1\r\n", Err(Malformed::HeaderName)),
         (": 1\r\n", Err(Malformed::HeaderName)),
         ("(A): 1\r\n", Err(Malformed::HeaderName)),
+        ("(A: 1\r\n", Err(Malformed::HeaderName)),
         ("\u{e9}: 1\r\n", Err(Malformed::HeaderName)),
         ("A: 1\0\r\n", Err(Malformed::Nul)),
         ("A\0: 1\r\n", Err(Malformed::Nul)),
@@ -321,4 +324,28 @@ fn any_single_changed_byte_is_survived() {
             }
         }
     }
+}
+
+#[test]
+fn each_fault_has_words_of_its_own() {
+    use Malformed::*;
+    let faults = [
+        Version,
+        StatusCode,
+        HeaderName,
+        Folded,
+        BareReturn,
+        Nul,
+        ContentLength,
+        EndlessInterim,
+    ];
+    let mut told: Vec<_> = faults.iter().map(Malformed::to_string).collect();
+    assert!(
+        told.iter()
+            .all(|text| text.starts_with("expected ") || text.starts_with("found ")),
+        "{told:?}"
+    );
+    told.sort();
+    told.dedup();
+    assert_eq!(told.len(), faults.len());
 }
