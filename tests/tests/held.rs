@@ -378,6 +378,7 @@ fn a_new_program_that_was_never_ready_is_not_what_comes_back() {
     session.enter("reload");
     let new = session.expect_spawn();
     assert_ne!(inode(new), served);
+    session.expect("lifecycle phase (hanging)");
     signal_pid(pid(&session.get("/")), "KILL");
     session.expect("generation 2 has taken over");
     set_mode(&session, "serve");

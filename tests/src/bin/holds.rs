@@ -3,7 +3,7 @@
 //!
 //! - nothing, or `serve`: serves the ports `server` and, where there is one, `admin`;
 //! - `broken`: says why, and ends with 3 before it serves;
-//! - `hang`: never serves;
+//! - `hang`: says so, and never serves;
 //! - `sick`: serves, and every answer is a 503;
 //! - `own`: binds the port itself;
 //! - `std`: accepts by itself, and says that it is ready; `silent`: the same, and does not say so.
@@ -30,9 +30,12 @@ fn main(worker: Worker) -> Outcome {
             io::stderr().write_all(b"there is no database\n")?;
             Ok(ExitCode::from(3))
         }
-        "hang" => loop {
-            thread::park();
-        },
+        "hang" => {
+            worker.lifecycle("hanging")?;
+            loop {
+                thread::park();
+            }
+        }
         "own" => {
             let server = TcpListener::bind((worker.host(), worker.port("server")?))?;
             accept(&worker, &server)
