@@ -59,7 +59,10 @@ impl Driver {
                 let outcome = self
                     .may_set_port()
                     .and_then(|()| self.set_polling(seconds, now));
-                self.tell_outcome(outcome, &polling_is_set(seconds, now));
+                self.tell_outcome(
+                    outcome,
+                    &polling_is_set(self.parts.config.polling_interval, now),
+                );
             }
             Word::Kill {
                 reason,

@@ -1,6 +1,6 @@
 //! What the operator types, and what the program's own code in the monitor asks for.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::driver::{Driver, MAX_REPORTS};
 use super::input::{Answer, Ask};
@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::log::{Line, Who};
 use crate::machine::{Asker, Event};
 use crate::repl::{Command, Resolved};
+use crate::text;
 
 impl Driver {
     pub(super) fn command(&mut self, line: &str) {
@@ -59,7 +60,10 @@ impl Driver {
             }
             Command::SetPolling { seconds, now } => {
                 let outcome = self.set_polling(seconds, now);
-                self.tell_outcome(outcome, &polling_is_set(seconds, now));
+                self.tell_outcome(
+                    outcome,
+                    &polling_is_set(self.parts.config.polling_interval, now),
+                );
             }
         }
     }
@@ -160,7 +164,8 @@ pub(super) fn port_is_set(name: &str, port: u64, restart: bool) -> String {
 }
 
 /// What has been done when the polling interval was set.
-pub(super) fn polling_is_set(seconds: f64, now: bool) -> String {
+pub(super) fn polling_is_set(interval: Duration, now: bool) -> String {
+    let seconds = text::seconds(interval);
     format!("the server is probed every {seconds} s {}", since(now))
 }
 
