@@ -12,18 +12,21 @@
 
 use std::convert::Infallible;
 use std::error::Error;
+use std::future;
 use std::io;
+use std::net::SocketAddr;
 use std::process;
 use std::thread;
 use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
+use axum::serve::Listener;
 use session::Worker;
 use session::crossbeam_channel::Receiver;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime;
-use tokio::sync::oneshot;
+use tokio::sync::watch;
 
 #[session::main(panic = "main")]
 fn main(worker: Worker) -> Result<(), Box<dyn Error>> {
@@ -41,30 +44,66 @@ async fn serve(worker: &Worker) -> Result<(), Box<dyn Error>> {
         .route("/", get(move || async move { hello }))
         .route("/panic", get(panics))
         .route("/slow", get(slow));
-    let stop = ends(worker.stopping())?;
-    let server = TcpListener::from_std(worker.listener("server")?.into_std())?;
+    let mut stopping = ends(worker.stopping())?;
+    let door = Door {
+        server: TcpListener::from_std(worker.listener("server")?.into_std())?,
+        stopping: stopping.clone(),
+    };
     // It accepts by itself, so only its own word lets it take over from another worker.
     worker.ready()?;
-    // The other end is dropped only after it was told, so both outcomes mean the same.
-    let stopped = async { drop(stop.await) };
-    axum::serve(server, routes)
-        .with_graceful_shutdown(stopped)
+    let all_said = async move {
+        is_over(&mut stopping).await;
+        tokio::time::sleep(LAST_WORDS).await;
+    };
+    axum::serve(door, routes)
+        .with_graceful_shutdown(all_said)
         .await?;
     Ok(())
 }
 
+/// axum hangs up on whoever it has let in and not heard yet when it is told to end. So the door is
+/// closed first, and who came last has this long to say what it wants.
+const LAST_WORDS: Duration = Duration::from_millis(100);
+
+/// Lets nobody in once the worker is to stop: the next one does.
+struct Door {
+    server: TcpListener,
+    stopping: watch::Receiver<()>,
+}
+
+impl Listener for Door {
+    type Io = TcpStream;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (TcpStream, SocketAddr) {
+        tokio::select! {
+            biased;
+            () = is_over(&mut self.stopping) => future::pending().await,
+            visitor = Listener::accept(&mut self.server) => visitor,
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.server.local_addr()
+    }
+}
+
 /// The session's channel blocks, so a thread waits for it. (Not a blocking task: the runtime would
 /// wait for that one before it ends.)
-fn ends(stopping: Receiver<Infallible>) -> io::Result<oneshot::Receiver<()>> {
-    let (tell, told) = oneshot::channel();
+fn ends(stopping: Receiver<Infallible>) -> io::Result<watch::Receiver<()>> {
+    let (going_on, told) = watch::channel(());
     thread::Builder::new()
         .name("stopping".into())
         .spawn(move || {
             let _ = stopping.recv();
-            // The server may have ended before.
-            let _ = tell.send(());
+            drop(going_on);
         })?;
     Ok(told)
+}
+
+async fn is_over(stopping: &mut watch::Receiver<()>) {
+    // Nothing is ever sent: what comes is the end.
+    while stopping.changed().await.is_ok() {}
 }
 
 async fn panics() -> &'static str {
