@@ -158,10 +158,10 @@ pub(crate) fn encode(verb: &impl Serialize) -> Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ipc::message::{Text, ToMonitor, ToWorker};
 
     /// Far above a bound, and not too far for an interpreter.
     const FAR: usize = if cfg!(miri) { 1_000 } else { 100_000 };
-    use crate::ipc::message::{Text, ToMonitor, ToWorker};
 
     /// What a buffer makes of the bytes, fed in pieces of this size.
     fn fed(
