@@ -1,8 +1,8 @@
 //! The one place for raw calls to the operating system.
 //!
 //! Everything here is a thin, safe function. What std or nix offers safely is used through them;
-//! the few calls that neither has (`wait4`, `getauxval`, a socket's peer, descriptors in a message,
-//! a signal handler) are the only `unsafe` blocks of the library.
+//! the few calls that neither has (`waitid` and `wait4`, `prctl`, `getauxval`, a socket's peer,
+//! descriptors in a message, a signal handler) are the only `unsafe` blocks of the library.
 
 #[cfg(all(test, not(miri)))]
 pub(crate) mod counting;
